@@ -106,9 +106,9 @@ def _reset_logging():
 @pytest.fixture(scope="session")
 def postgres_url(worker_id: str):
     """A migrated PostgreSQL database, one per test process."""
-    given, name = os.environ.get("TEST_DATABASE_URL"), f"doorward_test_{worker_id}"
-    server = None if given else Postgres()
-    base = given or server.url()
+    external_url, name = os.environ.get("TEST_DATABASE_URL"), f"doorward_test_{worker_id}"
+    server = None if external_url else Postgres()
+    base = external_url or server.url()
     engine = create_engine(base, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))

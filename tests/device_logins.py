@@ -16,48 +16,48 @@ class Device:
 
     actor: Actor
     client: dict[str, str] = field(default_factory=dict)
-    asked: dict[str, Any] = field(default_factory=dict)
+    response: dict[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
-        return self.asked["session_id"]
+        return self.response["session_id"]
 
     @property
     def code(self) -> str:
-        return self.asked["user_code"]
+        return self.response["user_code"]
 
-    def ask(self, **body: Any):
+    def start(self, **body: Any):
         answer = self.actor.post(
             "/v1/login-sessions", {"client_name": "backup", **self.client, **body}
         )
         if answer.status_code == 201:
-            self.asked = answer.json
+            self.response = answer.json
         return answer
 
     def poll(self, **form: Any):
         body = {
             "grant_type": GRANT,
-            "device_code": self.asked["device_code"],
+            "device_code": self.response["device_code"],
             **self.client,
             **form,
         }
         return self.actor.call("POST", "/oauth/token", data=body)
 
-    def told(self, **form: Any) -> str:
+    def get_poll_result(self, **form: Any) -> str:
         """Return the result of a poll in one word."""
         answer = self.poll(**form)
         return "tokens" if answer.status_code == 200 else answer.json["error"]
 
     def cancel(self):
         return self.actor.post(
-            "/v1/login-sessions/cancel", {"device_code": self.asked["device_code"]}
+            "/v1/login-sessions/cancel", {"device_code": self.response["device_code"]}
         )
 
 
 def start_device_login(service, **client: str) -> Device:
     """Start a device login from an IP address of its own."""
     box = Device(service.actor("box", agent="backup/2"), client)
-    assert box.ask().status_code == 201
+    assert box.start().status_code == 201
     return box
 
 

@@ -31,21 +31,21 @@ START_TIMEOUT = 60  # seconds
 class ForkedProcess:
     """A forked process with the interface of `subprocess.Popen`."""
 
-    def __init__(self, nursery: ForkServer, pid: int) -> None:
-        self._nursery, self.pid = nursery, pid
+    def __init__(self, server: ForkServer, pid: int) -> None:
+        self._server, self.pid = server, pid
 
     @property
     def returncode(self) -> int | None:
-        return self._nursery.ended.get(self.pid)
+        return self._server.exit_codes.get(self.pid)
 
     def poll(self) -> int | None:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        with self._nursery.news:
-            if not self._nursery.news.wait_for(lambda: self.returncode is not None, timeout):
+        with self._server.exits:
+            if not self._server.exits.wait_for(lambda: self.returncode is not None, timeout):
                 raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
-        return self._nursery.ended[self.pid]
+        return self._server.exit_codes[self.pid]
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -63,10 +63,10 @@ class ForkServer:
     """The test process's side. It ends with the test process, and so do all forked processes."""
 
     def __init__(self) -> None:
-        self.ended: dict[int, int] = {}
-        self.news = threading.Condition()
-        self._begun: Queue[int] = Queue()
-        self._one_at_a_time = threading.Lock()
+        self.exit_codes: dict[int, int] = {}
+        self.exits = threading.Condition()
+        self._started_pids: Queue[int] = Queue()
+        self._start_lock = threading.Lock()
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             command = [sys.executable, "-m", "tests.fork_server", str(theirs.fileno())]
@@ -91,10 +91,10 @@ class ForkServer:
 
         `sqlite_waits` is the busy timeout in seconds, by default two.
         """
-        asked = json.dumps({"words": words, "env": env, "sqlite_waits": sqlite_waits}).encode()
-        with self._one_at_a_time:
-            socket.send_fds(self._ours, [asked], [out.fileno(), (err or out).fileno()])
-            return ForkedProcess(self, self._begun.get(timeout=START_TIMEOUT))
+        message = json.dumps({"words": words, "env": env, "sqlite_waits": sqlite_waits}).encode()
+        with self._start_lock:
+            socket.send_fds(self._ours, [message], [out.fileno(), (err or out).fileno()])
+            return ForkedProcess(self, self._started_pids.get(timeout=START_TIMEOUT))
 
     def close(self) -> None:
         self._ours.shutdown(socket.SHUT_RDWR)
@@ -102,14 +102,14 @@ class ForkServer:
         self._ours.close()
 
     def _listen(self) -> None:
-        while told := self._ours.recv(MAX_MESSAGE_BYTES):
-            news = json.loads(told)
-            if "begun" in news:
-                self._begun.put(news["begun"])
+        while message := self._ours.recv(MAX_MESSAGE_BYTES):
+            report = json.loads(message)
+            if "started" in report:
+                self._started_pids.put(report["started"])
                 continue
-            with self.news:
-                self.ended[news["ended"]] = news["code"]
-                self.news.notify_all()
+            with self.exits:
+                self.exit_codes[report["exited"]] = report["code"]
+                self.exits.notify_all()
 
 
 # The fork server's side.
@@ -122,23 +122,23 @@ def serve(number: int) -> None:
     from app.cli import cli
     from app.factory import create_app
 
-    ended, told = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(told)
+    child_signals, child_signals_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(child_signals_in)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, which end this process
     gc.collect()
     gc.freeze()
-    with socket.socket(fileno=number) as asking, selectors.DefaultSelector() as either:
-        either.register(asking, selectors.EVENT_READ)
-        either.register(ended, selectors.EVENT_READ)
+    with socket.socket(fileno=number) as connection, selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        selector.register(child_signals, selectors.EVENT_READ)
         while True:
-            ready = {key.fd for key, _ in either.select()}
-            if ended in ready:
-                os.read(ended, 4096)
-                report_exits(asking)
+            ready = {key.fd for key, _ in selector.select()}
+            if child_signals in ready:
+                os.read(child_signals, 4096)
+                report_exits(connection)
             if number not in ready:
                 continue
-            raw, files, *_ = socket.recv_fds(asking, MAX_MESSAGE_BYTES, 2)
+            raw, files, *_ = socket.recv_fds(connection, MAX_MESSAGE_BYTES, 2)
             if not raw:
                 return
             pid = os.fork()
@@ -146,17 +146,17 @@ def serve(number: int) -> None:
                 break
             for file in files:
                 os.close(file)
-            asking.send(json.dumps({"begun": pid}).encode())
-    prepare_child(files, **json.loads(raw), forget=(ended, told))
+            connection.send(json.dumps({"started": pid}).encode())
+    prepare_child(files, **json.loads(raw), forget=(child_signals, child_signals_in))
     cli(obj=create_app, prog_name="python -m app")
 
 
-def report_exits(asking: socket.socket) -> None:
+def report_exits(connection: socket.socket) -> None:
     with contextlib.suppress(ChildProcessError):
         while (found := os.waitpid(-1, os.WNOHANG))[0]:
-            asking.send(
+            connection.send(
                 json.dumps(
-                    {"ended": found[0], "code": os.waitstatus_to_exitcode(found[1])}
+                    {"exited": found[0], "code": os.waitstatus_to_exitcode(found[1])}
                 ).encode()
             )
 

@@ -91,9 +91,9 @@ class LiveServer:
     def launch(self) -> None:
         """Start the server without waiting until it is ready."""
         with self.log.open("ab") as log:
-            self.process = self.begun(log)
+            self.process = self.start_process(log)
 
-    def begun(self, log: IO[Any]) -> subprocess.Popen[bytes] | ForkedProcess:
+    def start_process(self, log: IO[Any]) -> subprocess.Popen[bytes] | ForkedProcess:
         return start_process(*self.words, env=self.env, log=log, **self.more)
 
     def await_ready(self) -> None:
@@ -158,7 +158,7 @@ class LiveServer:
 class SubprocessServer(LiveServer):
     """A server started as an operator starts it, for tests of the start itself."""
 
-    def begun(self, log: IO[Any]) -> subprocess.Popen[bytes]:
+    def start_process(self, log: IO[Any]) -> subprocess.Popen[bytes]:
         return start_subprocess(*self.words, env=self.env, log=log)
 
 

@@ -20,10 +20,10 @@ def test_account_registers_confirms_signs_in_and_logs_out(ann):
     assert tokens["token_type"] == "Bearer"
     assert 0 < tokens["expires_in"] <= 300
 
-    who = ann.whoami().json
-    assert who["account_id"] == account["id"]
-    assert who["kind"] == "session"
-    assert who["session_id"] == tokens["session_id"]
+    principal = ann.whoami().json
+    assert principal["account_id"] == account["id"]
+    assert principal["kind"] == "session"
+    assert principal["session_id"] == tokens["session_id"]
 
     again = ann.refresh()
     assert again.status_code == 200

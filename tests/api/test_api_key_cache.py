@@ -34,7 +34,7 @@ ROUND_TRIPS = ("cmdstat_evalsha", "cmdstat_mget")  # the rest happens inside the
 
 
 @pytest.fixture
-def make_believing(make_service, redis_url):
+def make_cached_service(make_service, redis_url):
     """Build services whose watchers have just run, as in a serving process."""
 
     def make(database_url: str | None = None, **changes):
@@ -48,8 +48,8 @@ def make_believing(make_service, redis_url):
 
 
 @pytest.fixture
-def service(make_believing, database_url):
-    return make_believing(database_url)
+def service(make_cached_service, database_url):
+    return make_cached_service(database_url)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_junk_is_refused_without_any_round_trip(service, ann, server):
 
 
 def test_unknown_key_leaves_no_cache_entry(service, server):
-    held = set(server.scan_iter())
+    before = set(server.scan_iter())
     with count_work(service, server) as counts:
         for _ in range(20):
             assert (
@@ -107,7 +107,7 @@ def test_unknown_key_leaves_no_cache_entry(service, server):
                 == 401
             )
     assert count_round_trips(counts) == 20
-    assert {key for key in server.scan_iter() if not key.startswith(b"dw1:canary")} <= held
+    assert {key for key in server.scan_iter() if not key.startswith(b"dw1:canary")} <= before
 
 
 def test_secret_is_compared_on_a_cache_hit_too(service, ann, server):
@@ -125,8 +125,8 @@ def test_secret_is_compared_on_a_cache_hit_too(service, ann, server):
     assert call_whoami(service, key["key"]).status_code == 401
 
 
-def test_unreadable_cache_entry_falls_back_to_the_database(make_believing, server):
-    service = make_believing()
+def test_unreadable_cache_entry_falls_back_to_the_database(make_cached_service, server):
+    service = make_cached_service()
     ann = sign_in_worker(service)
     key = create_key(ann)
     names = build_api_key_cache_key(key["id"]), build_account_cache_key(ann.tokens["account"]["id"])
@@ -155,7 +155,7 @@ def delete(ann, key):
     assert ann.call("DELETE", f"/v1/api-keys/{key['id']}", token=ann.access).status_code == 204
 
 
-def narrow(ann, key):
+def remove_scopes(ann, key):
     assert (
         ann.call(
             "PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": []}, token=ann.access
@@ -164,22 +164,22 @@ def narrow(ann, key):
     )
 
 
-def turn(ann, key):
+def rotate(ann, key):
     assert rotate_key(ann, key["id"], overlap_seconds=0).status_code == 200
 
 
-def leak(ann, key):
+def report_key(ann, key):
     assert report_leak(ann.service, key["key"]).status_code == 204
 
 
-def demote(ann, _key):
+def remove_worker_role(ann, _key):
     remove_role_from(ann.service, ann, "worker")
 
 
-CHANGES = (delete, narrow, turn, leak, demote)
+CHANGES = (delete, remove_scopes, rotate, report_key, remove_worker_role)
 
 
-def powerless(service, key) -> bool:
+def has_no_rights(service, key) -> bool:
     answer = call_whoami(service, key["key"])
     return answer.status_code == 401 or answer.json["scopes"] == []
 
@@ -189,36 +189,36 @@ def test_every_change_applies_at_the_next_use_despite_the_cache(service, ann, se
     key = create_key(ann)
     assert call_whoami(service, key["key"]).json["scopes"] == ["jobs:run"]
     change(ann, key)
-    assert powerless(service, key)
+    assert has_no_rights(service, key)
     server.flushall()
-    assert powerless(service, key)
+    assert has_no_rights(service, key)
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_slow_reader_cannot_undo_a_change(make_believing, server, change):
+def test_slow_reader_cannot_undo_a_change(make_cached_service, server, change):
     """The reader read before the change, and fills the cache after it."""
-    service = make_believing()
+    service = make_cached_service()
     ann = sign_in_worker(service)
     key = create_key(ann)
     call_whoami(service, key["key"])
     with service.units.open_read_only() as work:
         slow = find_api_key_state(work, key["id"])
-    held = server.get(build_account_cache_key(ann.tokens["account"]["id"]))
+    entry = server.get(build_account_cache_key(ann.tokens["account"]["id"]))
     change(ann, key)
     cache_api_key(service.units.cache, key["id"], slow.cache_entry)
-    assert powerless(service, key)
+    assert has_no_rights(service, key)
     cache_api_key(service.units.cache, key["id"], slow.cache_entry)
-    assert powerless(service, key)
+    assert has_no_rights(service, key)
     assert (
-        server.get(build_account_cache_key(ann.tokens["account"]["id"])) != held
-        or change is not demote
+        server.get(build_account_cache_key(ann.tokens["account"]["id"])) != entry
+        or change is not remove_worker_role
     )
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_watcher_repeats_unpublished_changes(make_believing, server, change):
+def test_watcher_repeats_unpublished_changes(make_cached_service, server, change):
     """A process died between commit and publish, and a flush left an older copy."""
-    service, watcher = make_believing(), CacheWatcher()
+    service, watcher = make_cached_service(), CacheWatcher()
     watcher.watch(service.units)
     ann = sign_in_worker(service)
     key = create_key(ann)
@@ -230,9 +230,9 @@ def test_watcher_repeats_unpublished_changes(make_believing, server, change):
         lost()
         for name, value in old.items():
             server.set(name, value, px=60_000)
-        assert not powerless(service, key)  # the watcher is needed here
+        assert not has_no_rights(service, key)  # the watcher is needed here
         (watcher if lost == server.flushall else CacheWatcher()).watch(service.units)
-        assert powerless(service, key)
+        assert has_no_rights(service, key)
 
 
 def test_new_secret_works_where_the_old_one_was_cached(service, ann, server):
@@ -276,10 +276,10 @@ def test_changed_rights_apply_in_a_warm_check(service, ann, server):
     assert call_whoami(service, key["key"]).json["scopes"] == ["jobs:run"]
 
 
-def test_rate_limit_is_shared_by_all_processes(make_believing, sqlite_url):
+def test_rate_limit_is_shared_by_all_processes(make_cached_service, sqlite_url):
     one, other = (
-        make_believing(sqlite_url, limit_key="4/minute;100/hour"),
-        make_believing(sqlite_url, limit_key="4/minute;100/hour"),
+        make_cached_service(sqlite_url, limit_key="4/minute;100/hour"),
+        make_cached_service(sqlite_url, limit_key="4/minute;100/hour"),
     )
     key = create_key(sign_in_worker(one))["key"]
     assert [
@@ -290,8 +290,8 @@ def test_rate_limit_is_shared_by_all_processes(make_believing, sqlite_url):
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
 
 
-def test_every_window_of_a_rate_limit_applies(make_believing, server):
-    service = make_believing(limit_key="100/minute;2/hour")
+def test_every_window_of_a_rate_limit_applies(make_cached_service, server):
+    service = make_cached_service(limit_key="100/minute;2/hour")
     key = create_key(sign_in_worker(service))
     assert [call_whoami(service, key["key"]).status_code for _ in range(3)] == [200, 200, 429]
     assert call_whoami(service, key["key"]).headers["RateLimit-Policy"] == '"key";q=2;w=3600'
@@ -306,8 +306,8 @@ def test_without_redis_each_process_enforces_its_share(make_service):
     assert call_whoami(service, generate_token("dwk", generate_id("key")).token).status_code == 401
 
 
-def test_without_the_database_cached_keys_pass_and_others_get_503(make_believing, server):
-    service = make_believing()
+def test_without_the_database_cached_keys_pass_and_others_get_503(make_cached_service, server):
+    service = make_cached_service()
     ann = sign_in_worker(service)
     key = create_key(ann)["key"]
     call_whoami(service, key)
@@ -324,12 +324,12 @@ def test_without_the_database_cached_keys_pass_and_others_get_503(make_believing
     assert "Retry-After" in refused.headers
 
 
-def test_full_cache_is_bypassed(make_believing, server):
-    service = make_believing(limit_key="3/minute")
+def test_full_cache_is_bypassed(make_cached_service, server):
+    service = make_cached_service(limit_key="3/minute")
     ann = sign_in_worker(service)
     key = create_key(ann)
     call_whoami(service, key["key"])
-    held = server.config_get("maxmemory", "maxmemory-policy")
+    configuration = server.config_get("maxmemory", "maxmemory-policy")
     server.config_set("maxmemory", 1, "maxmemory-policy", "noeviction")
     try:
         assert [call_whoami(service, key["key"]).status_code for _ in range(4)] == [
@@ -343,7 +343,10 @@ def test_full_cache_is_bypassed(make_believing, server):
         assert call_whoami(service, key["key"]).status_code == 401
     finally:
         server.config_set(
-            "maxmemory", held["maxmemory"], "maxmemory-policy", held["maxmemory-policy"]
+            "maxmemory",
+            configuration["maxmemory"],
+            "maxmemory-policy",
+            configuration["maxmemory-policy"],
         )
 
 

@@ -77,13 +77,13 @@ def test_a_key_is_shown_once_and_works_in_either_header(service, ann):
     }
     assert call_whoami(service, key).json == expected
     assert service.actor("program").get("/v1/whoami", token=key).json == expected
-    for shown in (
+    for response in (
         ann.get("/v1/api-keys", token=ann.access),
         ann.get(f"/v1/api-keys/{answer.json['id']}", token=ann.access),
     ):
-        assert shown.status_code == 200
-        assert key not in shown.text
-        assert key.split("_")[2] not in shown.text
+        assert response.status_code == 200
+        assert key not in response.text
+        assert key.split("_")[2] not in response.text
 
 
 def test_only_digests_are_kept(service, ann):
@@ -111,8 +111,8 @@ def test_a_key_is_listed_without_its_secret(service, ann):
     listed = ann.get("/v1/api-keys", token=ann.access).json
     assert listed["next"] is None
     assert [key["name"] for key in listed["items"]] == ["second", "first"]
-    shown = listed["items"][0]
-    assert shown == {
+    listed_key = listed["items"][0]
+    assert listed_key == {
         "id": second["id"],
         "name": "second",
         "prefix": second["key"][:12] + "…",
@@ -126,11 +126,11 @@ def test_a_key_is_listed_without_its_secret(service, ann):
 
 
 @pytest.mark.parametrize(
-    ("asked", "days"), [({}, 90), ({"expires_in": 365 * DAY}, 365), ({"expires_in": DAY}, 1)]
+    ("requested", "days"), [({}, 90), ({"expires_in": 365 * DAY}, 365), ({"expires_in": DAY}, 1)]
 )
-def test_key_expires_after_90_days_by_default(sqlite_service, bob, asked, days):
+def test_key_expires_after_90_days_by_default(sqlite_service, bob, requested, days):
     bob.login()
-    key = create_key(bob, **asked)
+    key = create_key(bob, **requested)
     sqlite_service.clock.push(days=days, seconds=-2)
     assert call_whoami(sqlite_service, key["key"]).status_code == 200
     sqlite_service.clock.push(seconds=3)
@@ -280,7 +280,7 @@ def test_exactly_one_credential_is_accepted(sqlite_service, bob):
     assert client.get(f"/v1/whoami?api_key={key}").status_code == 401
 
 
-def altered(key: str):
+def build_altered_keys(key: str):
     """Return variants of the key with correct checksums."""
     prefix, row, secret = key.split("_")
     same_row = generate_token("dwk", f"key_{row}").token
@@ -314,7 +314,7 @@ def test_altered_key_is_refused(service, ann):
     key = create_key(ann)["key"]
     assert TOKEN_PATTERN.fullmatch(key)
     call_whoami(service, key)
-    for wrong in altered(key):
+    for wrong in build_altered_keys(key):
         assert call_whoami(service, wrong).status_code == 401, wrong
         assert service.actor("program").get("/v1/whoami", token=wrong).status_code == 401, wrong
     assert call_whoami(service, key).status_code == 200
@@ -377,7 +377,7 @@ def test_rate_limit_is_per_key_and_ignores_wrong_secrets(make_service):
     assert call_whoami(service, create_key(ann, "other")["key"]).status_code == 200
 
 
-def statements(service):
+def record_statements(service):
     """Record every SQL statement."""
     sent: list[str] = []
     for engine in (service.units.database.engine, service.units.database.autocommit_engine):
@@ -388,7 +388,7 @@ def statements(service):
 def test_random_keys_cost_no_database_read(sqlite_service, bob):
     key = create_key(bob)["key"]
     call_whoami(sqlite_service, key)
-    sent = statements(sqlite_service)
+    sent = record_statements(sqlite_service)
     random = [key[:-6] + f"{number:06}" for number in range(10_000)]
     assert {call_whoami(sqlite_service, wrong).status_code for wrong in random[:100]} == {401}
     with sqlite_service.units.open_read_only() as work:
@@ -401,7 +401,7 @@ def test_random_keys_cost_no_database_read(sqlite_service, bob):
 def test_unknown_well_formed_key_costs_one_indexed_lookup(service, ann):
     create_key(ann)
     call_whoami(service, generate_token("dwk", generate_id("key")).token)
-    sent = statements(service)
+    sent = record_statements(service)
     assert call_whoami(service, generate_token("dwk", generate_id("key")).token).status_code == 401
     assert len(sent) == 1
     assert "WHERE api_keys.id = " in sent[0]
@@ -569,9 +569,9 @@ def test_leaked_key_is_revoked_at_once_and_its_owner_is_emailed(service, ann):
     assert mail["template"] == "api_key_leaked"
     assert "“deploy” (" + key["key"][:12] + "…)" in mail["text"]
     assert key["key"] not in mail["text"] + mail["html"]
-    letters = len(service.mailbox(ann.email))
+    email_count = len(service.mailbox(ann.email))
     assert report_leak(service, key["key"]).status_code == 204
-    assert len(service.mailbox(ann.email)) == letters
+    assert len(service.mailbox(ann.email)) == email_count
 
 
 def test_leak_report_accepts_the_previous_secret_during_the_overlap(service, ann):
@@ -589,16 +589,16 @@ def test_junk_leak_report_reveals_nothing_and_costs_no_read(service, ann):
     bob = sign_in_worker(service, "bob")
     gone = create_key(bob)
     bob.call("DELETE", f"/v1/api-keys/{gone['id']}", token=bob.access)
-    letters = len(service.mailbox())
+    email_count = len(service.mailbox())
     right = report_leak(service, create_key(ann, "right")["key"])
-    for nothing in (*altered(key), gone["key"], "x", "é" * 50, "x" * 4000):
+    for nothing in (*build_altered_keys(key), gone["key"], "x", "é" * 50, "x" * 4000):
         answer = report_leak(service, nothing)
         assert (answer.status_code, answer.data) == (204, b""), nothing
         headers = {name: value for name, value in answer.headers if name != "X-Request-Id"}
         assert headers == {name: value for name, value in right.headers if name != "X-Request-Id"}
     assert call_whoami(service, key).status_code == 200
-    assert len(service.mailbox()) == letters + 1
-    sent = statements(service)
+    assert len(service.mailbox()) == email_count + 1
+    sent = record_statements(service)
     report_leak(service, key[:-6] + "000000")
     assert sent == []
 
@@ -626,7 +626,7 @@ def test_email_is_in_the_owners_language(sqlite_service, bob):
 # Background jobs.
 
 
-def last_used(actor: Actor, key_id: str):
+def get_last_used(actor: Actor, key_id: str):
     return actor.get(f"/v1/api-keys/{key_id}", token=actor.access).json["last_used_at"]
 
 
@@ -635,21 +635,21 @@ def test_last_use_is_stored_at_most_once_a_minute(service, ann):
     wrong = generate_token("dwk", key["id"]).token
     call_whoami(service, wrong)
     flush_last_used(service.units)
-    assert last_used(ann, key["id"]) is None
+    assert get_last_used(ann, key["id"]) is None
     call_whoami(service, key["key"])
-    assert last_used(ann, key["id"]) is None
+    assert get_last_used(ann, key["id"]) is None
     flush_last_used(service.units)
-    first = last_used(ann, key["id"])
+    first = get_last_used(ann, key["id"])
     assert first is not None
     service.clock.push(seconds=59)
     call_whoami(service, key["key"])
     flush_last_used(service.units)
-    assert last_used(ann, key["id"]) == first
+    assert get_last_used(ann, key["id"]) == first
     service.clock.push(seconds=2)
     call_whoami(service, key["key"])
     flush_last_used(service.units)
-    assert last_used(ann, key["id"]) > first
-    sent = statements(service)
+    assert get_last_used(ann, key["id"]) > first
+    sent = record_statements(service)
     flush_last_used(service.units)
     assert sent == []
 
@@ -666,7 +666,7 @@ def test_uses_that_could_not_be_stored_are_kept(make_service, tmp_path):
     with service.open_database() as db:
         db.execute(text("ALTER TABLE away RENAME TO api_keys"))
     flush_last_used(service.units)
-    assert last_used(ann, key["id"]) is not None
+    assert get_last_used(ann, key["id"]) is not None
 
 
 def test_stopping_process_stores_the_uses_it_has_seen(make_live, sqlite_url):
@@ -690,7 +690,7 @@ def test_stopping_process_stores_the_uses_it_has_seen(make_live, sqlite_url):
     engine.dispose()
 
 
-def letters(actor: Actor) -> list[str]:
+def list_expiry_emails(actor: Actor) -> list[str]:
     return [
         mail["text"]
         for mail in actor.service.mailbox(actor.email)
@@ -700,14 +700,14 @@ def letters(actor: Actor) -> list[str]:
 
 def test_owner_is_warned_14_3_and_1_days_before_expiry(service, ann):
     create_key(ann, "deploy", expires_in=30 * DAY)
-    told = []
+    email_counts = []
     for _ in range(31):
         service.clock.push(days=1)
         send_expiry_warnings(service.units)
         send_expiry_warnings(service.units)
-        told.append(len(letters(ann)))
-    assert [told.count(number) for number in range(4)] == [15, 11, 2, 3]
-    assert "deploy" in letters(ann)[0]
+        email_counts.append(len(list_expiry_emails(ann)))
+    assert [email_counts.count(number) for number in range(4)] == [15, 11, 2, 3]
+    assert "deploy" in list_expiry_emails(ann)[0]
 
 
 def test_key_created_for_two_days_triggers_no_three_day_warning(sqlite_service, bob):
@@ -716,7 +716,7 @@ def test_key_created_for_two_days_triggers_no_three_day_warning(sqlite_service, 
     assert send_expiry_warnings(sqlite_service.units) == 0
     sqlite_service.clock.push(days=1, seconds=1)
     assert send_expiry_warnings(sqlite_service.units) == 1
-    assert "two days" in letters(bob)[0]
+    assert "two days" in list_expiry_emails(bob)[0]
 
 
 def test_one_warning_is_sent_after_a_long_outage(sqlite_service, bob):
@@ -742,4 +742,4 @@ def test_many_processes_send_one_warning(service, ann):
     service.clock.push(days=10)
     with ThreadPoolExecutor(4) as processes:
         assert sum(processes.map(lambda _: send_expiry_warnings(service.units), range(4))) == 3
-    assert len(letters(ann)) == 3
+    assert len(list_expiry_emails(ann)) == 3

@@ -17,7 +17,7 @@ from tests.actors import PASSWORD, Service, build_settings
 
 DELAYS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]
 FREE = 4
-MOST = 100
+MAX_FAILURES = 100
 WRONG = "no password of anybody here"
 UNLIMITED = {
     "limit_login": "100000/minute",
@@ -37,7 +37,7 @@ def sqlite_service(make_service):
     return make_service(**UNLIMITED).freeze_clock()
 
 
-def told(answer):
+def normalize_response(answer):
     """Return everything a stranger could compare, without the request id."""
     headers = {name: value for name, value in answer.headers if name != "X-Request-Id"}
     return (
@@ -63,7 +63,7 @@ def check_password(actor, check: str):
     return actor.change(NEW)
 
 
-def counted(service, *, subject: bool) -> int:
+def count_failures(service, *, subject: bool) -> int:
     """Return the counts of the sources, or of the account."""
     condition = "NOT LIKE" if subject else "LIKE"
     return service.scalar(
@@ -71,7 +71,7 @@ def counted(service, *, subject: bool) -> int:
     )
 
 
-def waits(answer) -> int:
+def get_retry_after(answer) -> int:
     assert answer.status_code == 429, answer.text
     return int(answer.headers["Retry-After"])
 
@@ -84,10 +84,10 @@ def test_wait_doubles_with_each_failure_from_the_fifth(service):
     assert guess(ann, FREE).status_code == 401
     for delay in DELAYS:
         assert guess(ann).status_code == 401
-        assert waits(guess(ann)) == delay
+        assert get_retry_after(guess(ann)) == delay
         if delay > 1:
             service.clock.push(seconds=delay - 1)
-            assert waits(guess(ann)) == 1
+            assert get_retry_after(guess(ann)) == 1
             service.clock.push(seconds=1)
         else:
             service.clock.push(seconds=delay)
@@ -114,7 +114,7 @@ def test_unknown_name_is_answered_like_a_known_one(service):
         for delay in steps:
             service.clock.push(seconds=delay)
             answers = {
-                name: told(
+                name: normalize_response(
                     service.actor(address=f"192.0.2.{number}").login(username=name, password=WRONG)
                 )
                 for number, name in enumerate(typed)
@@ -143,12 +143,16 @@ def test_throttled_answer_uses_standard_headers_and_reveals_nothing(sqlite_servi
 def test_right_password_waits_too_and_waiting_is_not_counted(service):
     ann = service.actor().sign_up()
     guess(ann, 5)
-    before = counted(service, subject=True), counted(service, subject=False)
+    before = count_failures(service, subject=True), count_failures(service, subject=False)
     rows = service.scalar("SELECT count(*) FROM audit")
     wrong, right = guess(ann), ann.login()
-    assert told(wrong) == told(right)
-    assert waits(right) == 1
-    assert (counted(service, subject=True), counted(service, subject=False)) == before == (5, 5)
+    assert normalize_response(wrong) == normalize_response(right)
+    assert get_retry_after(right) == 1
+    assert (
+        (count_failures(service, subject=True), count_failures(service, subject=False))
+        == before
+        == (5, 5)
+    )
     assert service.scalar("SELECT count(*) FROM audit") == rows
     service.clock.push(seconds=1)
     assert ann.login().status_code == 200
@@ -159,7 +163,7 @@ def test_right_password_resets_the_count(service):
     for _ in range(3):
         assert guess(ann, FREE).status_code == 401
         assert ann.login().status_code == 200
-        assert counted(service, subject=True) == counted(service, subject=False) == 0
+        assert count_failures(service, subject=True) == count_failures(service, subject=False) == 0
 
 
 def test_login_by_name_or_email_and_password_change_share_the_count(service):
@@ -174,14 +178,14 @@ def test_login_by_name_or_email_and_password_change_share_the_count(service):
         ann.change(NEW, old_password=WRONG),
         ann.change(NEW),
     ]
-    assert [waits(answer) for answer in answers] == [1] * 4
+    assert [get_retry_after(answer) for answer in answers] == [1] * 4
     assert len({answer.headers["RateLimit-Policy"] for answer in answers}) == 1
     service.clock.push(seconds=1)
     assert ann.change(NEW, old_password=WRONG).status_code == 403
-    assert waits(guess(ann)) == 2
+    assert get_retry_after(guess(ann)) == 2
     service.clock.push(seconds=2)
     assert ann.change(NEW).status_code == 200
-    assert counted(service, subject=True) == counted(service, subject=False) == 0
+    assert count_failures(service, subject=True) == count_failures(service, subject=False) == 0
 
 
 def test_names_are_counted_in_canonical_form(sqlite_service):
@@ -223,13 +227,13 @@ def test_counters_survive_a_restart(make_service, database_url):
     guess(ann, 6)
     first.clock.push(seconds=1)
     guess(ann)
-    nobody = first.actor("nobody-here")
-    guess(nobody, 5)
+    unknown_user = first.actor("nobody-here")
+    guess(unknown_user, 5)
     second = Service(build_settings(database_url, **UNLIMITED))
     second.clock.freeze(first.clock.now())
     try:
-        ann.service = nobody.service = second
-        assert guess(ann).status_code == guess(nobody).status_code == 429
+        ann.service = unknown_user.service = second
+        assert guess(ann).status_code == guess(unknown_user).status_code == 429
     finally:
         second.close()
 
@@ -240,10 +244,13 @@ def test_source_counter_expires_after_a_day_and_account_counter_does_not(service
     guess(service.actor("nobody-here"), 5)
     service.clock.push(hours=23, minutes=59)
     delete_expired_data(service.units)
-    assert (counted(service, subject=True), counted(service, subject=False)) == (10, 10)
+    assert (count_failures(service, subject=True), count_failures(service, subject=False)) == (
+        10,
+        10,
+    )
     service.clock.push(minutes=2)
     delete_expired_data(service.units)
-    assert (counted(service, subject=True), counted(service, subject=False)) == (5, 0)
+    assert (count_failures(service, subject=True), count_failures(service, subject=False)) == (5, 0)
     assert service.scalar("SELECT count FROM failed_attempts") == 5
 
 
@@ -280,7 +287,7 @@ def test_password_check_waits_for_attempts_in_flight(service, check):
 def test_password_check_does_not_wait_for_a_decided_attempt(service, check):
     ann = service.actor().sign_in()
     guess(ann, 5)
-    assert waits(check_password(ann, check)) == 1
+    assert get_retry_after(check_password(ann, check)) == 1
 
 
 # The lockout after a hundred failures.
@@ -288,15 +295,19 @@ def test_password_check_does_not_wait_for_a_decided_attempt(service, check):
 
 def test_hundred_failures_lock_the_password_until_a_reset(service):
     ann = service.actor().sign_in()
-    guesser = service.actor()
-    for number in range(MOST):
-        guesser.address = f"198.51.{number // 16}.{number % 16}"
-        assert guess(guesser, 1, username=("ann", ann.email)[number % 2]).status_code == 401
-    right = told(ann.login())
-    assert right == told(guess(ann)) == told(guess(service.actor("nobody-here")))
+    attacker = service.actor()
+    for number in range(MAX_FAILURES):
+        attacker.address = f"198.51.{number // 16}.{number % 16}"
+        assert guess(attacker, 1, username=("ann", ann.email)[number % 2]).status_code == 401
+    right = normalize_response(ann.login())
+    assert (
+        right
+        == normalize_response(guess(ann))
+        == normalize_response(guess(service.actor("nobody-here")))
+    )
     assert right[0] == 401
     assert ann.change(NEW).status_code == 403, "the same counter"
-    assert counted(service, subject=True) - 1 == MOST, (
+    assert count_failures(service, subject=True) - 1 == MAX_FAILURES, (
         "who is not looked at is counted nowhere but at his source"
     )
     assert ann.whoami().status_code == 200
@@ -321,7 +332,7 @@ def test_locked_password_is_audited_alike_by_every_check(service, check):
 
 def test_hundredth_attempt_can_still_succeed(sqlite_service):
     ann = sqlite_service.actor().sign_up()
-    for number in range(MOST - 1):
+    for number in range(MAX_FAILURES - 1):
         guess(sqlite_service.actor("ann", address=f"198.51.{number // 16}.{number % 16}"))
     assert ann.login().status_code == 200
     assert guess(ann, 3).status_code == 401
@@ -377,46 +388,48 @@ class Full:
 
 
 @pytest.fixture
-def narrow(make_service, database_url):
+def busy_service(make_service, database_url):
     return make_service(database_url, capacity=Capacity(threads=2), **UNLIMITED).freeze_clock()
 
 
 @pytest.mark.parametrize("failures", [0, 4, 9])
-def test_attempt_refused_by_the_full_hash_queue_is_not_counted(narrow, failures):
-    ann = narrow.actor().sign_in()
+def test_attempt_refused_by_the_full_hash_queue_is_not_counted(busy_service, failures):
+    ann = busy_service.actor().sign_in()
     for _ in range(failures):
-        narrow.clock.push(seconds=900)
+        busy_service.clock.push(seconds=900)
         assert guess(ann).status_code == 401
-    narrow.clock.push(seconds=900)
+    busy_service.clock.push(seconds=900)
     ann.tokens = ann.refresh().json
-    with Full(narrow):
+    with Full(busy_service):
         for answer in (
             guess(ann),
             ann.login(),
             ann.change(NEW),
-            guess(narrow.actor("nobody-here")),
+            guess(busy_service.actor("nobody-here")),
         ):
             assert answer.status_code == 503
             assert answer.json["code"] == "busy"
     assert (
-        narrow.scalar("SELECT coalesce(sum(count), 0) FROM failed_attempts WHERE id NOT LIKE '% %'")
+        busy_service.scalar(
+            "SELECT coalesce(sum(count), 0) FROM failed_attempts WHERE id NOT LIKE '% %'"
+        )
         == failures
     )
     assert ann.login().status_code == 200, "nor does he wait"
 
 
-def test_full_hash_queue_after_the_right_password_counts_no_failure(narrow):
-    ann = narrow.actor().sign_in()
-    hash_now, hasher = narrow.units.hasher.hash, narrow.units.hasher
+def test_full_hash_queue_after_the_right_password_counts_no_failure(busy_service):
+    ann = busy_service.actor().sign_in()
+    hash_now, hasher = busy_service.units.hasher.hash, busy_service.units.hasher
 
-    def full(password: str) -> str:
-        with Full(narrow):
+    def verify_without_slots(password: str) -> str:
+        with Full(busy_service):
             return hash_now(password)
 
-    hasher.hash = full
+    hasher.hash = verify_without_slots
     assert ann.change(NEW).status_code == 503
     hasher.hash = hash_now
-    assert counted(narrow, subject=True) == 0
+    assert count_failures(busy_service, subject=True) == 0
     assert ann.change(NEW).status_code == 200
 
 
@@ -430,16 +443,16 @@ class Statements:
         self._engine = service.units.database.engine
         self.sent: list[str] = []
 
-    def _note(self, _connection, _cursor, statement, *_rest) -> None:
+    def _record(self, _connection, _cursor, statement, *_rest) -> None:
         if not statement.startswith("PRAGMA") and statement != "BEGIN IMMEDIATE":
             self.sent.append(statement)
 
     def __enter__(self) -> list[str]:
-        event.listen(self._engine, "before_cursor_execute", self._note)
+        event.listen(self._engine, "before_cursor_execute", self._record)
         return self.sent
 
     def __exit__(self, *_error: object) -> None:
-        event.remove(self._engine, "before_cursor_execute", self._note)
+        event.remove(self._engine, "before_cursor_execute", self._record)
 
 
 def test_ordinary_login_takes_seven_statements(service):
@@ -453,9 +466,9 @@ def test_failed_login_sends_the_same_statements_for_every_name(service):
     ann = service.actor().sign_up()
     service.actor("cyd").sign_up()
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'cyd' RETURNING id")
-    guesser = service.actor("eve").sign_up()
-    guesser.login(remember_device=True)
-    theirs = guesser.tokens["device_token"]
+    attacker = service.actor("eve").sign_up()
+    attacker.login(remember_device=True)
+    theirs = attacker.tokens["device_token"]
     sent = {}
     for name in ("ann", ann.email, "nobody-here", "nobody@example.org", "cyd", "no name"):
         for token in (None, "junk", theirs):

@@ -158,7 +158,7 @@ def use_device_logins(service, ann):
     """Yield steps of device logins, by ann and by the devices."""
     ann.login()
     box = Device(service.actor("box", address=ann.address, agent=ann.agent))
-    yield "login_session.asked", box.ask(), None, False
+    yield "login_session.asked", box.start(), None, False
     yield "login_session.claimed", claim(ann, box.code), None, True
     yield "user_code.refused", claim(ann, "BBBB-BBBB"), None, True
     yield "login_session.approved", decide(ann, box, "approve"), None, True
@@ -168,12 +168,12 @@ def use_device_logins(service, ann):
         ("login_session.cancelled", Device.cancel),
         ("login_session.suspicious", lambda one: decide(ann, one, "suspicious")),
     ):
-        box.ask()
+        box.start()
         claim(ann, box.code)
         yield event, act(box), None, True
     service.clock.push(days=1)
     ann.login()
-    box.ask()
+    box.start()
     claim(ann, box.code)
     decide(ann, box, "approve")
     ann.post("/v1/logout-all", token=ann.access)
@@ -233,7 +233,7 @@ def test_each_event_is_a_row_and_a_log_line_with_the_request_id(service, lines):
     ann = service.actor(agent="audited/1", address="198.51.100.9")
     lines()
 
-    seen, said = set(), []
+    seen, routes = set(), []
     for event, answer, reason, owned in chain(
         use_sessions(service, ann),
         use_api_keys(ann),
@@ -253,16 +253,18 @@ def test_each_event_is_a_row_and_a_log_line_with_the_request_id(service, lines):
         assert (row.account_id is not None) is owned, event
         detail = json.loads(row.detail) if isinstance(row.detail, str) else row.detail
         assert detail.get("reason") == reason
-        said += [line for line in lines() if line["request_id"] == request_id]
+        routes += [line for line in lines() if line["request_id"] == request_id]
         (line,) = [
-            line for line in said if line["event"] == event and line["request_id"] == request_id
+            line for line in routes if line["event"] == event and line["request_id"] == request_id
         ]
         assert line["account_id"] == row.account_id
         assert line["session_id"] == row.session_id
         assert line["source"] == "198.51.100.9"
         assert datetime.fromisoformat(line["at"]).utcoffset().total_seconds() == 0
         (request,) = [
-            line for line in said if line["event"] == "request" and line["request_id"] == request_id
+            line
+            for line in routes
+            if line["event"] == "request" and line["request_id"] == request_id
         ]
         assert request["status"] == answer.status_code
     assert seen == set(Event) - OF_NO_REQUEST
@@ -300,9 +302,9 @@ def test_every_refusal_is_logged(make_service, lines):
         ann.get("/nowhere"),
         ann.get("/v1/methods", headers={"Host": "evil.example"}),
     ]
-    said = {line["request_id"]: line for line in lines() if line["event"] == "request"}
+    entries = {line["request_id"]: line for line in lines() if line["event"] == "request"}
     for answer, status in zip(answers, (401, 429, 401, 404, 400), strict=True):
-        line = said[answer.headers["X-Request-Id"]]
+        line = entries[answer.headers["X-Request-Id"]]
         assert line["status"] == status
         assert line["source"] == ann.address
         assert line["milliseconds"] >= 0
@@ -390,11 +392,11 @@ def test_log_entry_is_one_line_for_any_input(sqlite_service, lines):
         headers={"X-Forwarded-For": "1.2.3.4%0a", "X-Request-Id": "x" * 30},
     )
     ann.get("/%0d%0aevent")
-    said = lines()
-    assert {line["event"] for line in said} <= {"request", "login.failed", "signing_key.created"}
+    entries = lines()
+    assert {line["event"] for line in entries} <= {"request", "login.failed", "signing_key.created"}
     assert not [
         value
-        for line in said
+        for line in entries
         for value in line.values()
         if isinstance(value, str) and not value.isprintable()
     ]
@@ -406,5 +408,5 @@ def test_log_names_the_route_and_never_the_path(sqlite_service, lines):
     ann.get("/confirm/a-mailed-token")
     ann.get("/v1/sessions/ses_something")
     ann.get("/nowhere/else?token=x")
-    said = [line["route"] for line in lines() if line["event"] == "request"]
-    assert said == ["/confirm/<token>", "/v1/sessions/<session_id>", None]
+    routes = [line["route"] for line in lines() if line["event"] == "request"]
+    assert routes == ["/confirm/<token>", "/v1/sessions/<session_id>", None]

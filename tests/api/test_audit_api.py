@@ -31,17 +31,17 @@ def boss(service):
     return create_administrator(service)
 
 
-def audit(boss, **query):
+def list_audit_events(boss, **query):
     answer = boss.call("GET", "/v1/audit", token=boss.access, query_string=query)
     assert answer.status_code == 200, answer.text
     return answer.json
 
 
-def names(page):
+def list_names(page):
     return [item["event"] for item in page["items"]]
 
 
-def moment(at):
+def format_time(at):
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -69,8 +69,8 @@ def test_administrator_actions_are_audited_with_their_actor(service, boss):
         {"username": "carl", "email": "carl@example.org", "name": "Carl"},
         token=boss.access,
     ).json
-    page = audit(boss, account_id=hers, limit=8)
-    assert names(page) == [
+    page = list_audit_events(boss, account_id=hers, limit=8)
+    assert list_names(page) == [
         "account.restored",
         "account.deleted",
         "account.enabled",
@@ -82,15 +82,19 @@ def test_administrator_actions_are_audited_with_their_actor(service, boss):
     ]
     assert {item["detail"]["actor"] for item in page["items"]} == {mine}
     assert [item["detail"]["required"] for item in page["items"][6:]] == ["no", "yes"]
-    assert audit(boss, account_id=created["id"])["items"][0]["detail"] == {"actor": mine}
-    everything = str(audit(boss, limit=100))
+    assert list_audit_events(boss, account_id=created["id"])["items"][0]["detail"] == {
+        "actor": mine
+    }
+    everything = str(list_audit_events(boss, limit=100))
     assert "ann@" not in everything
     assert not re.search(r"\bcarl\b", everything, re.IGNORECASE)
 
 
 def test_event_has_time_account_and_ip_address(service, boss):
     ann = service.actor("ann", agent="browser/7").sign_in()
-    item = audit(boss, event="login.succeeded", account_id=get_account_id(ann))["items"][0]
+    item = list_audit_events(boss, event="login.succeeded", account_id=get_account_id(ann))[
+        "items"
+    ][0]
     assert set(item) == FIELDS
     assert item["session_id"] == ann.tokens["session_id"]
     assert (item["source"], item["user_agent"]) == (ann.address, "browser/7")
@@ -104,31 +108,37 @@ def test_all_given_filters_apply(service, boss):
     service.clock.push(minutes=2)
     ann.login()
     ann.login(password="wrong horse battery staple")
-    assert names(audit(boss, account_id=get_account_id(ann))) == [
+    assert list_names(list_audit_events(boss, account_id=get_account_id(ann))) == [
         "login.failed",
         "login.succeeded",
         "account.confirmed",
     ]
-    assert names(audit(boss, account_id=get_account_id(ann), event="login.failed")) == [
-        "login.failed"
-    ]
+    assert list_names(
+        list_audit_events(boss, account_id=get_account_id(ann), event="login.failed")
+    ) == ["login.failed"]
     middle = before + timedelta(minutes=1)
-    assert names(audit(boss, account_id=get_account_id(ann), since=moment(middle))) == [
-        "login.failed",
-        "login.succeeded",
-    ]
-    assert names(audit(boss, account_id=get_account_id(ann), until=moment(middle))) == [
-        "account.confirmed"
-    ]
+    assert list_names(
+        list_audit_events(boss, account_id=get_account_id(ann), since=format_time(middle))
+    ) == ["login.failed", "login.succeeded"]
+    assert list_names(
+        list_audit_events(boss, account_id=get_account_id(ann), until=format_time(middle))
+    ) == ["account.confirmed"]
     assert (
-        names(
-            audit(boss, account_id=get_account_id(ann), since=moment(middle), until=moment(middle))
+        list_names(
+            list_audit_events(
+                boss,
+                account_id=get_account_id(ann),
+                since=format_time(middle),
+                until=format_time(middle),
+            )
         )
         == []
     )
     east = (middle + timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%S+02:00")
-    assert names(audit(boss, account_id=get_account_id(ann), until=east)) == ["account.confirmed"]
-    assert names(audit(boss, account_id="acc_" + "0" * 22)) == []
+    assert list_names(list_audit_events(boss, account_id=get_account_id(ann), until=east)) == [
+        "account.confirmed"
+    ]
+    assert list_names(list_audit_events(boss, account_id="acc_" + "0" * 22)) == []
 
 
 def test_pages_are_complete_when_many_events_share_a_time(service, boss):
@@ -142,7 +152,7 @@ def test_pages_are_complete_when_many_events_share_a_time(service, boss):
         )
     seen, query = [], {}
     for _ in range(9):
-        page = audit(boss, event="account.changed", limit=2, **query)
+        page = list_audit_events(boss, event="account.changed", limit=2, **query)
         seen += [item["detail"]["number"] for item in page["items"]]
         if page["next"] is None:
             break
@@ -184,8 +194,8 @@ def test_postgresql_uses_an_index_for_every_filter(make_service, empty_postgres_
         isolation_level="AUTOCOMMIT"
     ) as connection:
         connection.execute(text("ANALYZE audit"))
-    cursor = audit(boss, limit=5)["next"]
-    since = moment(service.clock.now() - timedelta(days=1))
+    cursor = list_audit_events(boss, limit=5)["next"]
+    since = format_time(service.clock.now() - timedelta(days=1))
     for query, index in (
         ({}, "ix_audit_at"),
         ({"cursor": cursor}, "ix_audit_at"),
@@ -195,24 +205,24 @@ def test_postgresql_uses_an_index_for_every_filter(make_service, empty_postgres_
         ({"event": Event.ACCOUNT_ERASED}, "ix_audit_event_at"),
         ({"event": Event.ACCOUNT_ERASED, "until": since}, "ix_audit_event_at"),
     ):
-        plan = planned(service, boss, query)
+        plan = explain_query(service, boss, query)
         assert index in plan, (query, plan)
         assert "Seq Scan" not in plan, (query, plan)
         rows = max(int(found) for found in re.findall(r"actual time=\S+ rows=(\d+)", plan))
         assert rows <= 500, (query, plan)
 
 
-def planned(service, boss, query) -> str:
+def explain_query(service, boss, query) -> str:
     """Return the plan of PostgreSQL for the same statement."""
     sent = []
 
-    def note(_connection, _cursor, statement, parameters, *_):
+    def record_statement(_connection, _cursor, statement, parameters, *_):
         if "FROM audit" in statement:
             sent.append((statement, parameters))
 
-    event.listen(service.units.database.engine, "before_cursor_execute", note)
-    audit(boss, limit=50, **query)
-    event.remove(service.units.database.engine, "before_cursor_execute", note)
+    event.listen(service.units.database.engine, "before_cursor_execute", record_statement)
+    list_audit_events(boss, limit=50, **query)
+    event.remove(service.units.database.engine, "before_cursor_execute", record_statement)
     statement, parameters = sent[0]
     with service.units.database.engine.connect() as connection:
         return "\n".join(

@@ -57,7 +57,7 @@ def service(make_service, database_url):
 
 
 @pytest.fixture(scope="module")
-def asker(sqlite_template, tmp_path_factory):
+def shared_ann(sqlite_template, tmp_path_factory):
     """Share a service and an account without roles between read-only tests."""
     path = tmp_path_factory.mktemp("asker") / "doorward.db"
     shutil.copy(sqlite_template, path)
@@ -76,18 +76,18 @@ def lines():
 
 
 @pytest.fixture
-def small(make_service):
+def sqlite_service(make_service):
     return make_service(**RIGHTS)
 
 
-def give(actor, *roles: str) -> None:
+def grant_roles(actor, *roles: str) -> None:
     with actor.service.units.open_read_write() as work:
         for role in roles:
             assert add_role(work, NOBODY, account_id=actor.tokens["account"]["id"], role=role)
     assert actor.login().status_code == 200
 
 
-def key_of(actor, *scopes: str) -> str:
+def create_key(actor, *scopes: str) -> str:
     made = actor.post(
         "/v1/api-keys", {"name": f"of {len(scopes)}", "scopes": list(scopes)}, token=actor.access
     )
@@ -95,11 +95,11 @@ def key_of(actor, *scopes: str) -> str:
     return made.json["key"]
 
 
-def by_key(actor, path: str, key: str, method: str = "GET"):
+def call_with_key(actor, path: str, key: str, method: str = "GET"):
     return actor.call(method, path, headers={"X-API-Key": key})
 
 
-def named(answer) -> dict[str, str]:
+def read_identity(answer) -> dict[str, str]:
     """Return the identity headers, and assert that each is present once."""
     assert all(len(answer.headers.getlist(name)) == 1 for name in IDENTITY_HEADERS), answer.headers
     assert {"Authorization", "X-API-Key", "Cookie"} <= set(answer.vary)
@@ -109,7 +109,7 @@ def named(answer) -> dict[str, str]:
 
 def assert_refused(answer, status: int, code: str) -> None:
     assert (answer.status_code, answer.headers["X-Auth-Error"]) == (status, code), answer.text
-    assert set(named(answer).values()) == {""}
+    assert set(read_identity(answer).values()) == {""}
     assert answer.headers.get("Retry-After", "").isdigit() == (status in {429, 503})
     assert ("WWW-Authenticate" in answer.headers) == (status == 401 or code == "insufficient_scope")
     assert answer.json["code"] == code
@@ -118,11 +118,11 @@ def assert_refused(answer, status: int, code: str) -> None:
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_live_session_passes_with_identity_headers(service, question):
     ann = service.actor("ann").sign_in()
-    give(ann, "guest", "clerk")
+    grant_roles(ann, "guest", "clerk")
     answer = ann.get(f"{question}/default", token=ann.access)
     assert (answer.status_code, answer.data) == (200, b"")
     assert "X-Auth-Error" not in answer.headers
-    assert named(answer) == {
+    assert read_identity(answer) == {
         "X-Auth-Subject": ann.tokens["account"]["id"],
         "X-Auth-Username": "ann",
         "X-Auth-Roles": "clerk guest",
@@ -137,36 +137,40 @@ def test_live_session_passes_with_identity_headers(service, question):
 
 def test_api_key_passes_with_identity_headers_and_without_roles(service):
     ann = service.actor("ann").sign_in()
-    give(ann, "clerk")
-    key = key_of(ann, "orders:read")
+    grant_roles(ann, "clerk")
+    key = create_key(ann, "orders:read")
     for sent in ({"X-API-Key": key}, {"Authorization": f"Bearer {key}"}):
         answer = ann.get("/authz/forward-auth/orders", headers=sent)
         assert answer.status_code == 200
-        assert {name: text for name, text in named(answer).items() if text} == {
+        assert {name: text for name, text in read_identity(answer).items() if text} == {
             "X-Auth-Subject": ann.tokens["account"]["id"],
             "X-Auth-Username": "ann",
             "X-Auth-Scopes": "orders:read",
             "X-Auth-Key": "_".join(["key", key.split("_")[1]]),
         }
-    assert_refused(by_key(ann, "/authz/forward-auth/desk", key), 403, "forbidden")
-    assert_refused(by_key(ann, "/authz/forward-auth/both", key), 403, "insufficient_scope")
+    assert_refused(call_with_key(ann, "/authz/forward-auth/desk", key), 403, "forbidden")
+    assert_refused(call_with_key(ann, "/authz/forward-auth/both", key), 403, "insufficient_scope")
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_policy_requires_all_scopes_and_any_role(small, question):
-    ann, bob = (small.actor(name).sign_in() for name in ("ann", "bob"))
-    give(ann, "clerk")
-    give(bob, "guest")
-    asked = {
+def test_policy_requires_all_scopes_and_any_role(sqlite_service, question):
+    ann, bob = (sqlite_service.actor(name).sign_in() for name in ("ann", "bob"))
+    grant_roles(ann, "clerk")
+    grant_roles(bob, "guest")
+    answers_by_policy = {
         policy: [actor.get(f"{question}/{policy}", token=actor.access) for actor in (ann, bob)]
         for policy in RIGHTS["policies"]
     }
     assert {
-        policy: [answer.status_code for answer in answers] for policy, answers in asked.items()
+        policy: [answer.status_code for answer in answers]
+        for policy, answers in answers_by_policy.items()
     } == {"orders": [200, 200], "both": [200, 403], "desk": [200, 403], "signed": [200, 200]}
-    assert_refused(asked["both"][1], 403, "insufficient_scope")
-    assert 'scope="orders:read orders:write"' in asked["both"][1].headers["WWW-Authenticate"]
-    assert_refused(asked["desk"][1], 403, "forbidden")
+    assert_refused(answers_by_policy["both"][1], 403, "insufficient_scope")
+    assert (
+        'scope="orders:read orders:write"'
+        in answers_by_policy["both"][1].headers["WWW-Authenticate"]
+    )
+    assert_refused(answers_by_policy["desk"][1], 403, "forbidden")
 
 
 def test_configured_default_policy_is_enforced(make_service):
@@ -176,11 +180,11 @@ def test_configured_default_policy_is_enforced(make_service):
         assert_refused(ann.get(path, token=ann.access), 403, "forbidden")
 
 
-def test_changed_rights_apply_at_the_next_check(small):
-    ann = small.actor("ann").sign_in()
+def test_changed_rights_apply_at_the_next_check(sqlite_service):
+    ann = sqlite_service.actor("ann").sign_in()
     token = ann.access
     assert_refused(ann.get("/authz/forward-auth/desk", token=token), 403, "forbidden")
-    with small.units.open_read_write() as work:
+    with sqlite_service.units.open_read_write() as work:
         assert add_role(work, NOBODY, account_id=ann.tokens["account"]["id"], role="clerk")
     assert ann.get("/authz/forward-auth/desk", token=token).status_code == 200
 
@@ -191,7 +195,7 @@ def test_roles_beyond_those_in_the_token_count_too(make_service):
         roles=dict.fromkeys(roles, ()), policies={"last": GatewayPolicy(roles=(roles[-1],))}
     )
     ann = service.actor("ann").sign_in()
-    give(ann, *roles)
+    grant_roles(ann, *roles)
     answer = ann.get("/authz/forward-auth/last", token=ann.access)
     assert answer.status_code == 200
     assert answer.headers["X-Auth-Roles"].split(" ") == roles
@@ -212,14 +216,14 @@ def test_roles_beyond_those_in_the_token_count_too(make_service):
         "a" * 33,
     ],
 )
-def test_unknown_policy_is_a_logged_fault(asker, question, policy, lines):
-    for token in (asker.access, None):
-        assert_refused(asker.get(f"{question}/{policy}", token=token), 503, "unknown_policy")
+def test_unknown_policy_is_a_logged_fault(shared_ann, question, policy, lines):
+    for token in (shared_ann.access, None):
+        assert_refused(shared_ann.get(f"{question}/{policy}", token=token), 503, "unknown_policy")
     assert lines.getvalue().count('"event": "unknown policy"') == 2
 
 
 @pytest.mark.parametrize(
-    ("path", "meant"),
+    ("path", "expected"),
     [
         ("/authz/auth-request", "/authz/auth-request/default"),
         ("/authz/auth-request/", "/authz/auth-request/default"),
@@ -242,8 +246,8 @@ def test_unknown_policy_is_a_logged_fault(asker, question, policy, lines):
         ("/authz/else/orders", None),
     ],
 )
-def test_policy_comes_from_the_path_alone(path, meant):
-    assert normalize_path(path) == (meant or "/authz/auth-request/-")
+def test_policy_comes_from_the_path_alone(path, expected):
+    assert normalize_path(path) == (expected or "/authz/auth-request/-")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -255,18 +259,22 @@ def test_policy_comes_from_the_path_alone(path, meant):
         "/authz/ext-authz/default/a//b/%2e%2e/%2f%ff?x",
     ],
 )
-def test_method_and_path_of_the_original_request_are_ignored(asker, method, path):
+def test_method_and_path_of_the_original_request_are_ignored(shared_ann, method, path):
     preflight = {"Origin": "https://app.example", "Access-Control-Request-Method": "PUT"}
-    assert_refused(asker.call(method, path, headers=preflight), 401, "unauthenticated")
-    answer = asker.call(method, path, token=asker.access, headers=preflight)
-    assert (answer.status_code, named(answer)["X-Auth-Username"]) == (200, "ann")
+    assert_refused(shared_ann.call(method, path, headers=preflight), 401, "unauthenticated")
+    answer = shared_ann.call(method, path, token=shared_ann.access, headers=preflight)
+    assert (answer.status_code, read_identity(answer)["X-Auth-Username"]) == (200, "ann")
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_head_is_answered_like_get_without_a_body(asker, question):
-    answer = asker.call("HEAD", f"{question}/default", token=asker.access)
-    assert (answer.status_code, answer.data, named(answer)["X-Auth-Username"]) == (200, b"", "ann")
-    refused = asker.call("HEAD", f"{question}/default")
+def test_head_is_answered_like_get_without_a_body(shared_ann, question):
+    answer = shared_ann.call("HEAD", f"{question}/default", token=shared_ann.access)
+    assert (answer.status_code, answer.data, read_identity(answer)["X-Auth-Username"]) == (
+        200,
+        b"",
+        "ann",
+    )
+    refused = shared_ann.call("HEAD", f"{question}/default")
     assert (refused.status_code, refused.data, refused.headers["X-Auth-Error"]) == (
         401,
         b"",
@@ -289,18 +297,20 @@ def test_head_is_answered_like_get_without_a_body(asker, question):
         "a" * 3000,
     ],
 )
-def test_query_is_ignored(asker, question, query):
-    asked = f"{question}/orders?{query.format(token=asker.access)}"
-    assert_refused(asker.get(asked, token=asker.access), 403, "insufficient_scope")
-    assert_refused(asker.get(asked), 401, "unauthenticated")
+def test_query_is_ignored(shared_ann, question, query):
+    path = f"{question}/orders?{query.format(token=shared_ann.access)}"
+    assert_refused(shared_ann.get(path, token=shared_ann.access), 403, "insufficient_scope")
+    assert_refused(shared_ann.get(path), 401, "unauthenticated")
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "", "a b", "[::1", "127.0.0.1:x", "authz,evil.example", "\xff"]
 )
-def test_any_host_header_is_accepted(asker, host):
+def test_any_host_header_is_accepted(shared_ann, host):
     for question in QUESTIONS:
-        answer = asker.get(f"{question}/default", token=asker.access, headers={"Host": host})
+        answer = shared_ann.get(
+            f"{question}/default", token=shared_ann.access, headers={"Host": host}
+        )
         assert (answer.status_code, "evil.example" in str(answer.headers)) == (200, False)
 
 
@@ -326,27 +336,30 @@ def test_any_host_header_is_accepted(asker, host):
         },
     ],
 )
-def test_body_and_body_headers_are_ignored(asker, sent):
-    headers = {"Authorization": f"Bearer {asker.access}", **sent.get("headers", {})}
+def test_body_and_body_headers_are_ignored(shared_ann, sent):
+    headers = {"Authorization": f"Bearer {shared_ann.access}", **sent.get("headers", {})}
     for question in QUESTIONS:
         assert (
-            asker.call("POST", f"{question}/default", **{**sent, "headers": headers}).status_code
+            shared_ann.call(
+                "POST", f"{question}/default", **{**sent, "headers": headers}
+            ).status_code
             == 200
         )
-        assert asker.call("POST", f"{question}/default", **sent).status_code == 401
+        assert shared_ann.call("POST", f"{question}/default", **sent).status_code == 401
 
 
-def test_identity_headers_from_the_caller_are_never_returned(asker):
+def test_identity_headers_from_the_caller_are_never_returned(shared_ann):
     for question in QUESTIONS:
-        passed = asker.get(f"{question}/default", token=asker.access, headers=SPOOFED)
+        passed = shared_ann.get(f"{question}/default", token=shared_ann.access, headers=SPOOFED)
         refused = [
-            asker.get(f"{question}/{policy}", headers=SPOOFED) for policy in ("default", "unknown")
+            shared_ann.get(f"{question}/{policy}", headers=SPOOFED)
+            for policy in ("default", "unknown")
         ]
-        assert named(passed)["X-Auth-Subject"] == asker.tokens["account"]["id"]
+        assert read_identity(passed)["X-Auth-Subject"] == shared_ann.tokens["account"]["id"]
         assert (
-            named(passed)["X-Auth-Key"]
-            == named(passed)["X-Auth-Identity"]
-            == named(passed)["X-Auth-Roles"]
+            read_identity(passed)["X-Auth-Key"]
+            == read_identity(passed)["X-Auth-Identity"]
+            == read_identity(passed)["X-Auth-Roles"]
             == ""
         )
         assert not any(
@@ -356,9 +369,9 @@ def test_identity_headers_from_the_caller_are_never_returned(asker):
         assert_refused(refused[1], 503, "unknown_policy")
 
 
-def test_exactly_one_credential_is_accepted(asker):
-    key = key_of(asker)
-    token = f"Bearer {asker.access}"
+def test_exactly_one_credential_is_accepted(shared_ann):
+    key = create_key(shared_ann)
+    token = f"Bearer {shared_ann.access}"
     bad = [
         {},
         {"Authorization": ""},
@@ -369,76 +382,74 @@ def test_exactly_one_credential_is_accepted(asker):
         {"Authorization": f"{token},{token}"},
         {"X-API-Key": f"{key},{key}"},
         {"X-API-Key": f"{key} "} | {"Authorization": "x"},
-        {"X-API-Key": asker.access},
-        {"Authorization": asker.access},
+        {"X-API-Key": shared_ann.access},
+        {"Authorization": shared_ann.access},
         {"Authorization": f"Basic {key}"},
-        {"Authorization": f"Bearer {asker.tokens['refresh_token']}"},
-        {"Cookie": f"access_token={asker.access}; session={asker.access}"},
+        {"Authorization": f"Bearer {shared_ann.tokens['refresh_token']}"},
+        {"Cookie": f"access_token={shared_ann.access}; session={shared_ann.access}"},
         {"X-Forwarded-Authorization": token},
         {"X-Original-Authorization": token, "Proxy-Authorization": token},
     ]
     for question in QUESTIONS:
         for headers in bad:
             assert_refused(
-                asker.get(f"{question}/default", headers=headers), 401, "unauthenticated"
+                shared_ann.get(f"{question}/default", headers=headers), 401, "unauthenticated"
             )
 
 
 def test_rate_limit_is_429_with_retry_after(make_service):
     service = make_service(limit_key="2/minute")
     ann = service.actor("ann").sign_in()
-    key = key_of(ann)
-    assert [by_key(ann, f"{question}/default", key).status_code for question in QUESTIONS] == [
-        200,
-        200,
-        429,
-    ]
-    limited = by_key(ann, "/authz/auth-request/default", key)
+    key = create_key(ann)
+    assert [
+        call_with_key(ann, f"{question}/default", key).status_code for question in QUESTIONS
+    ] == [200, 200, 429]
+    limited = call_with_key(ann, "/authz/auth-request/default", key)
     assert_refused(limited, 429, "rate_limited")
     assert {"RateLimit", "RateLimit-Policy"} <= set(limited.headers.keys())
 
 
-def test_fault_is_503_and_never_401_or_403(small):
+def test_fault_is_503_and_never_401_or_403(sqlite_service):
     """First the table that the check reads fails, then the signing keys."""
-    ann = small.actor("ann").sign_in()
-    with small.open_database() as db:
+    ann = sqlite_service.actor("ann").sign_in()
+    with sqlite_service.open_database() as db:
         db.connection().exec_driver_sql("ALTER TABLE issuer_state RENAME TO hidden")
     for question in QUESTIONS:
         assert_refused(ann.get(f"{question}/default", token=ann.access), 503, "unavailable")
-    with small.open_database() as db:
+    with sqlite_service.open_database() as db:
         db.connection().exec_driver_sql("ALTER TABLE hidden RENAME TO issuer_state")
     assert ann.get("/authz/forward-auth/default", token=ann.access).status_code == 200
 
 
-def test_fault_after_the_check_is_503(small):
+def test_fault_after_the_check_is_503(sqlite_service):
     """A username that no registration accepts and no header can contain."""
-    ann = small.actor("ann").sign_in()
+    ann = sqlite_service.actor("ann").sign_in()
     for name in ("ann\r\nX-Auth-Roles: admin", "\xe4nn", "日本"):
-        with small.open_database() as db:
+        with sqlite_service.open_database() as db:
             db.connection().exec_driver_sql("UPDATE accounts SET username = ?", (name,))
         for question in QUESTIONS:
             assert_refused(ann.get(f"{question}/default", token=ann.access), 503, "unavailable")
 
 
-def test_log_names_the_route_and_nothing_of_the_original_request(asker, lines):
+def test_log_names_the_route_and_nothing_of_the_original_request(shared_ann, lines):
     forwarded = {
         "X-Forwarded-Uri": "/reset/hunter2?token=hunter2",
         "X-Original-URL": "https://a.example/hunter2",
         "Referer": "hunter2",
     }
-    asker.call(
+    shared_ann.call(
         "DELETE",
         "/authz/ext-authz/default/reset/hunter2?token=hunter2",
-        token=asker.access,
+        token=shared_ann.access,
         headers=forwarded,
     )
-    asker.get("/authz/forward-auth/hunter2%0a?token=hunter2", headers=forwarded)
-    said = lines.getvalue()
+    shared_ann.get("/authz/forward-auth/hunter2%0a?token=hunter2", headers=forwarded)
+    output = lines.getvalue()
     assert [
-        json.loads(line)["route"] for line in said.splitlines() if '"event": "request"' in line
+        json.loads(line)["route"] for line in output.splitlines() if '"event": "request"' in line
     ] == ["/authz/ext-authz/<policy>", "/authz/auth-request/<policy>"]
-    assert "hunter2" not in said
-    assert asker.access not in said
+    assert "hunter2" not in output
+    assert shared_ann.access not in output
 
 
 # Cost.
@@ -452,19 +463,19 @@ def test_warm_token_costs_one_round_trip_and_key_two_and_no_sql(
     ).freeze_clock()
     CacheWatcher().watch(service.units)
     ann = service.actor("ann").sign_in()
-    give(ann, "clerk")
-    key = key_of(ann, "orders:read")
+    grant_roles(ann, "clerk")
+    key = create_key(ann, "orders:read")
     with redis.Redis.from_url(redis_url) as server:
         for path in ("/authz/forward-auth/orders", "/authz/ext-authz/signed/x"):
             assert (
                 ann.get(path, token=ann.access).status_code
-                == by_key(ann, path, key).status_code
+                == call_with_key(ann, path, key).status_code
                 == 200
             )
             with count_work(service, server) as by_token:
                 assert [ann.get(path, token=ann.access).status_code for _ in range(5)] == [200] * 5
             with count_work(service, server) as by_a_key:
-                assert [by_key(ann, path, key).status_code for _ in range(5)] == [200] * 5
+                assert [call_with_key(ann, path, key).status_code for _ in range(5)] == [200] * 5
             assert by_token == {"sql": 0, "commands": {"cmdstat_mget": 5}}
             # GET and INCR run inside the script: the round trips are EVALSHA and MGET.
             assert by_a_key == {
@@ -486,7 +497,7 @@ def live(make_live):
     return make_live(DOORWARD_POLICIES=json.dumps({"orders": {"scopes": ["orders:read"]}}))
 
 
-def said(connection: socket.socket, raw: bytes) -> tuple[int, dict[str, str]]:
+def exchange(connection: socket.socket, raw: bytes) -> tuple[int, dict[str, str]]:
     """Read one response from a kept-alive connection."""
     connection.sendall(raw)
     head = b""
@@ -532,7 +543,7 @@ def test_only_five_answers_exist_and_bodies_cannot_smuggle_requests(live):
     ]["access_token"]
     mine = f"Authorization: Bearer {token}\r\n"
     smuggled = f"GET /authz/auth-request/default HTTP/1.1\r\nHost: a\r\n{mine}\r\n"
-    asked = [
+    requests = [
         ("GET /authz/auth-request/default HTTP/1.1\r\nHost: evil.example\r\n" + mine, "", 200),
         (
             "HEAD /authz/forward-auth/default?x=%ff HTTP/1.1\r\nHost: a\r\nX-Auth-Subject: acc_x\r\n"
@@ -562,8 +573,8 @@ def test_only_five_answers_exist_and_bodies_cannot_smuggle_requests(live):
         ),
     ]
     with socket.create_connection(("127.0.0.1", live.port), 20) as connection:
-        for head, _, status in asked:
-            answered, headers = said(connection, f"{head}\r\n".encode())
+        for head, _, status in requests:
+            answered, headers = exchange(connection, f"{head}\r\n".encode())
             assert answered == status, head
             assert "connection" not in headers or headers["connection"] != "close"
             assert {name.lower() for name in IDENTITY_HEADERS} <= set(headers), (
@@ -577,7 +588,7 @@ def test_only_five_answers_exist_and_bodies_cannot_smuggle_requests(live):
         ("Content-Length: 5000000\r\n", ""),
     ):
         with socket.create_connection(("127.0.0.1", live.port), 20) as connection:
-            answered, headers = said(
+            answered, headers = exchange(
                 connection,
                 f"POST /authz/%61uth-request/default HTTP/1.1\r\nHost: a\r\n{mine}{framing}\r\n{body}".encode(),
             )

@@ -46,9 +46,9 @@ def invite(bootstrap):
     """Run the command and return the token in the link."""
 
     def invite(*args):
-        done = bootstrap(*args)
-        assert done.returncode == 0, done.stderr
-        return LINK.fullmatch(done.stdout)[1]
+        result = bootstrap(*args)
+        assert result.returncode == 0, result.stderr
+        return LINK.fullmatch(result.stdout)[1]
 
     return invite
 
@@ -57,12 +57,12 @@ def open_link(boss, token):
     return boss.post("/v1/register/confirm", {"token": token, "password": PASSWORD})
 
 
-def claims(access_token):
+def read_claims(access_token):
     payload = access_token.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
 
 
-def roles(service):
+def list_roles(service):
     with service.open_database() as db:
         return db.execute(
             text(
@@ -77,14 +77,14 @@ def test_link_opens_a_page_that_creates_the_administrator(service, invite):
     page = boss.get(f"/confirm/{token}")
     assert page.status_code == 200
     assert "boss" in page.text
-    assert roles(service) == []
+    assert list_roles(service) == []
     assert boss.call("POST", f"/confirm/{token}", data={"password": PASSWORD}).status_code == 200
-    assert roles(service) == [("boss", "admin")]
+    assert list_roles(service) == [("boss", "admin")]
 
     tokens = boss.login().json
     assert tokens["account"]["roles"] == ["admin"]
-    assert claims(tokens["access_token"])["roles"] == ["admin"]
-    assert claims(tokens["access_token"])["rv"] == 1
+    assert read_claims(tokens["access_token"])["roles"] == ["admin"]
+    assert read_claims(tokens["access_token"])["rv"] == 1
     assert boss.whoami().json["roles"] == ["admin"]
     assert boss.get("/v1/me", token=boss.access).json["roles"] == ["admin"]
     assert boss.refresh().json["account"]["roles"] == ["admin"]
@@ -116,10 +116,10 @@ def test_weak_password_keeps_the_link_valid(service, invite):
 @on_both_databases
 def test_second_bootstrap_is_refused(service, bootstrap, invite):
     open_link(service.actor("boss"), invite())
-    done = bootstrap("other", "other@example.org")
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert "There is already an administrator" in done.stderr
+    result = bootstrap("other", "other@example.org")
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "There is already an administrator" in result.stderr
 
 
 @on_both_databases
@@ -128,7 +128,7 @@ def test_newer_link_invalidates_the_older_one(service, invite):
     assert boss.get(f"/confirm/{older}").status_code == 400
     assert open_link(boss, older).status_code == 400
     assert open_link(boss, newer).status_code == 200
-    assert roles(service) == [("chief", "admin")]
+    assert list_roles(service) == [("chief", "admin")]
 
 
 def test_the_same_command_again_makes_a_new_link(service, invite):
@@ -144,7 +144,7 @@ def test_link_expires_after_an_hour(service, invite):
     service.clock.push(minutes=2)
     assert boss.get(f"/confirm/{token}").status_code == 400
     assert open_link(boss, token).status_code == 400
-    assert roles(service) == []
+    assert list_roles(service) == []
 
 
 @on_both_databases
@@ -157,29 +157,29 @@ def test_link_is_invalid_once_an_administrator_exists(service, invite):
     assert boss.get(f"/confirm/{token}").status_code == 400
     assert open_link(boss, token).status_code == 400
     assert boss.login().status_code == 401
-    assert roles(service) == [(ann.username, "admin")]
+    assert list_roles(service) == [(ann.username, "admin")]
 
 
 @pytest.mark.parametrize(
-    ("username", "email", "said"),
+    ("username", "email", "message"),
     [("ann", "new@example.org", "username"), ("new", "Ann@Example.org", "email address")],
 )
-def test_taken_name_or_email_is_refused(service, bootstrap, username, email, said):
+def test_taken_name_or_email_is_refused(service, bootstrap, username, email, message):
     service.actor("ann").sign_up()
-    done = bootstrap(username, email)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert f"An account with this {said} already exists" in done.stderr
+    result = bootstrap(username, email)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert f"An account with this {message} already exists" in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("username", "email", "said"),
+    ("username", "email", "message"),
     [("no", "new@example.org", "The username"), ("boss", "nowhere", "The email address")],
 )
-def test_invalid_name_is_refused(bootstrap, username, email, said):
-    done = bootstrap(username, email)
-    assert done.returncode == 1
-    assert said in done.stderr
+def test_invalid_name_is_refused(bootstrap, username, email, message):
+    result = bootstrap(username, email)
+    assert result.returncode == 1
+    assert message in result.stderr
 
 
 def test_only_the_operator_can_take_the_name_admin(service, invite):
@@ -233,15 +233,15 @@ def test_link_of_another_purpose_is_refused(service, invite):
     )
     assert answer.status_code == 200
     assert answer.json["account"]["roles"] == []
-    assert roles(service) == []
+    assert list_roles(service) == []
 
 
 def test_secret_appears_in_the_link_alone(service):
     words = ("bootstrap-admin", "--username", "boss", "--email", "boss@example.org")
-    done = run_command(*words, env={"DOORWARD_DATABASE_URL": service.settings.database_url})
-    assert done.returncode == 0, done.stderr
-    token = LINK.fullmatch(done.stdout)[1]
-    assert token not in done.stderr
+    result = run_command(*words, env={"DOORWARD_DATABASE_URL": service.settings.database_url})
+    assert result.returncode == 0, result.stderr
+    token = LINK.fullmatch(result.stdout)[1]
+    assert token not in result.stderr
     with service.open_database() as db:
         tables = ("confirmations", "pending_registrations", "audit", "outbox")
         kept = [str(row) for table in tables for row in db.execute(text(f"SELECT * FROM {table}"))]
@@ -267,15 +267,15 @@ def test_invitation_and_grant_are_audited(service, invite):
 
 
 def test_link_uses_the_public_url_setting(bootstrap):
-    done = bootstrap(DOORWARD_LINK_CONFIRM="https://app.example.org/welcome/{token}")
-    assert done.stdout.startswith("https://app.example.org/welcome/dwb_")
+    result = bootstrap(DOORWARD_LINK_CONFIRM="https://app.example.org/welcome/{token}")
+    assert result.stdout.startswith("https://app.example.org/welcome/dwb_")
 
 
 def test_a_database_without_the_schema_is_named(tmp_path):
     words = ("bootstrap-admin", "--username", "boss", "--email", "boss@example.org")
-    done = run_cli(*words, DOORWARD_DATABASE_URL=f"sqlite:///{tmp_path}/empty.db")
-    assert done.returncode == 3
-    assert "db upgrade" in done.stderr
+    result = run_cli(*words, DOORWARD_DATABASE_URL=f"sqlite:///{tmp_path}/empty.db")
+    assert result.returncode == 3
+    assert "db upgrade" in result.stderr
 
 
 def test_administrator_session_is_short(service, invite):

@@ -21,13 +21,13 @@ HASTE = timedelta(seconds=3)
 
 
 @pytest.fixture
-def ahead(postgres_url):
+def shift_database_clock(postgres_url):
     """Shadow now() with a function, because a test cannot set the clock of PostgreSQL."""
     with create_database(postgres_url, "ahead") as url:
         migrations.upgrade(url)
         engine = create_engine(url, isolation_level="AUTOCOMMIT")
 
-        def by(seconds: float) -> str:
+        def shift_clock(seconds: float) -> str:
             late = f"SELECT pg_catalog.clock_timestamp() + interval '{seconds} seconds'"
             with engine.connect() as connection:
                 connection.execute(
@@ -42,17 +42,17 @@ def ahead(postgres_url):
                 )
             return url
 
-        yield by
+        yield shift_clock
         engine.dispose()
 
 
-def claims(token: str) -> dict:
+def read_claims(token: str) -> dict:
     part = token.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
 
-def test_database_clock_is_used_and_a_large_offset_is_not_ready(ahead, make_live):
-    live = make_live(database_url=ahead(OFF))
+def test_database_clock_is_used_and_a_large_offset_is_not_ready(shift_database_clock, make_live):
+    live = make_live(database_url=shift_database_clock(OFF))
     assert live.call("GET", "/readyz")[1]["checks"]["clock"] == "ok"
     email = "ann@example.org"
     status, answer = live.call(
@@ -71,18 +71,18 @@ def test_database_clock_is_used_and_a_large_offset_is_not_ready(ahead, make_live
     theirs = datetime.now(UTC) + timedelta(seconds=OFF)
     status, tokens = live.call("POST", "/v1/login", {"username": "ann", "password": PASSWORD})
     assert status == 200
-    issued = datetime.fromtimestamp(claims(tokens["access_token"])["iat"], UTC)
+    issued = datetime.fromtimestamp(read_claims(tokens["access_token"])["iat"], UTC)
     assert abs(issued - theirs) < HASTE
     (session,) = live.call(
         "GET", "/v1/sessions", headers={"Authorization": f"Bearer {tokens['access_token']}"}
     )[1]["items"]
     assert abs(datetime.fromisoformat(session["created_at"]) - theirs) < HASTE
 
-    ahead(8)
+    shift_database_clock(8)
     status, problem = live.call("GET", "/readyz")
     assert status == 503
     assert problem["checks"]["clock"] == "skewed"
-    ahead(-8)
+    shift_database_clock(-8)
     assert live.call("GET", "/readyz")[1]["checks"]["clock"] == "skewed"
-    ahead(OFF)
+    shift_database_clock(OFF)
     assert live.call("GET", "/readyz")[0] == 200

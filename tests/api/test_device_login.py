@@ -33,8 +33,8 @@ def ann(service):
 
 
 def test_user_approves_a_device_from_another_device(service, ann, box):
-    box.ask(hostname="attic", login_message="nightly backup")
-    assert box.told() == "authorization_pending"
+    box.start(hostname="attic", login_message="nightly backup")
+    assert box.get_poll_result() == "authorization_pending"
     seen = claim(ann, box.code).json
     assert (seen["state"], seen["client_name"], seen["hostname"], seen["login_message"]) == (
         "claimed",
@@ -45,14 +45,14 @@ def test_user_approves_a_device_from_another_device(service, ann, box):
     assert (seen["address"], seen["user_agent"], seen["check_phrase"]) == (
         box.actor.address,
         "backup/2",
-        box.asked["check_phrase"],
+        box.response["check_phrase"],
     )
     assert seen["claimed_with"] == {
         "session_id": ann.tokens["session_id"],
         "address": ann.address,
         "device": ann.agent,
     }
-    another = start_device_login(service).asked["check_phrase"]
+    another = start_device_login(service).response["check_phrase"]
     assert len(another.split()) == len(seen["check_phrase"].split()) == 3
     assert another != seen["check_phrase"]
     approved = decide(ann, box, "approve").json
@@ -76,10 +76,10 @@ def test_user_approves_a_device_from_another_device(service, ann, box):
 
 def test_oauth_clients_start_with_a_form(service, ann):
     box = Device(service.actor("box"))
-    box.asked = box.actor.call(
+    box.response = box.actor.call(
         "POST", "/oauth/device_authorization", data={"scope": "orders:read"}
     ).json
-    assert set(box.asked) == {
+    assert set(box.response) == {
         *(
             "device_code",
             "user_code",
@@ -90,14 +90,15 @@ def test_oauth_clients_start_with_a_form(service, ann):
             "session_id",
         )
     }
-    assert box.asked["verification_uri"] == "http://127.0.0.1:8080/login/activate"
+    assert box.response["verification_uri"] == "http://127.0.0.1:8080/login/activate"
     assert (
-        box.asked["verification_uri_complete"] == f"http://127.0.0.1:8080/login/activate/{box.code}"
+        box.response["verification_uri_complete"]
+        == f"http://127.0.0.1:8080/login/activate/{box.code}"
     )
-    assert (box.asked["expires_in"], box.asked["interval"]) == (600, 5)
+    assert (box.response["expires_in"], box.response["interval"]) == (600, 5)
     assert claim(ann, box.code).json["check_phrase"] is None
     assert decide(ann, box, "approve").status_code == 200
-    assert box.told() == "tokens"
+    assert box.get_poll_result() == "tokens"
     unreadable = box.actor.call(
         "POST", "/oauth/device_authorization", data={"scope": "orders:read  x"}
     )
@@ -106,7 +107,7 @@ def test_oauth_clients_start_with_a_form(service, ann):
 
 def test_device_code_is_redeemed_once(ann, box):
     complete_device_login(ann, box)
-    assert box.told() == "invalid_grant"
+    assert box.get_poll_result() == "invalid_grant"
 
 
 @pytest.mark.parametrize(
@@ -143,14 +144,14 @@ def test_request_is_invisible_before_it_is_claimed(sqlite_service):
     assert ann.get(f"/v1/login-sessions/{box.id}", token=ann.access).status_code == 404
     for verb in ("approve", "deny", "suspicious"):
         assert decide(ann, box, verb).status_code == 404
-    assert box.told() == "authorization_pending"
+    assert box.get_poll_result() == "authorization_pending"
 
 
 @pytest.mark.parametrize("named", ["ann", "ANN", "ann@example.org", "Ann@Example.ORG"])
 def test_only_the_named_account_can_claim(sqlite_service, named):
     ann = sqlite_service.actor("ann").sign_in()
     bob, box = sqlite_service.actor("bob").sign_in(), start_device_login(sqlite_service)
-    box.ask(username=named)
+    box.start(username=named)
     assert claim(bob, box.code).json["code"] == "unknown_user_code"
     assert claim(ann, box.code).status_code == 200
 
@@ -162,19 +163,19 @@ def test_named_requests_reveal_no_account_and_are_limited_per_account(sqlite_ser
         ("ann", "ANN", "\uff21nn", "ann"),
         ("nobody-here", "Nobody-Here", "\uff4eobody-here", "nobody-here"),
     ):
-        assert [box.ask(username=name).status_code for name in spellings] == [201, 201, 201, 429]
-    assert box.ask().status_code == 201
+        assert [box.start(username=name).status_code for name in spellings] == [201, 201, 201, 429]
+    assert box.start().status_code == 201
     sqlite_service.clock.push(minutes=1)
-    assert box.ask(username="ann").status_code == 429
+    assert box.start(username="ann").status_code == 429
 
 
 def test_rate_limited_request_holds_no_transaction(sqlite_service):
     box = start_device_login(sqlite_service)
     for _ in range(3):
-        box.ask(username="ann")
+        box.start(username="ann")
     begun = []
     event.listen(sqlite_service.units.database.engine, "begin", begun.append)
-    assert box.ask(username="ann").status_code == 429
+    assert box.start(username="ann").status_code == 429
     assert begun == []
 
 
@@ -183,9 +184,11 @@ def test_after_five_wrong_codes_the_right_one_is_refused(service, ann, box):
     refused = claim(ann, box.code)
     assert (refused.status_code, refused.json["violated-policies"]) == (429, ["user_code"])
     assert 590 < int(refused.headers["Retry-After"]) <= 600
-    elsewhere = ann.from_another_address()
-    elsewhere.login()
-    assert claim(elsewhere, box.code).status_code == 429, "the account is limited at every address"
+    other_client = ann.from_another_address()
+    other_client.login()
+    assert claim(other_client, box.code).status_code == 429, (
+        "the account is limited at every address"
+    )
     bob = service.actor("bob", address=ann.address).sign_in()
     assert claim(bob, box.code).status_code == 429, "the address is limited for every account"
     carol = service.actor("carol").sign_in()
@@ -217,8 +220,10 @@ def test_approval_requires_the_code_and_counts_wrong_ones(sqlite_service):
     claim(ann, box.code)
     wrong = decide(ann, box, "approve", user_code="BBBB-BBBB")
     assert (wrong.status_code, wrong.json["code"]) == (404, "unknown_user_code")
-    told = "SELECT count(*) FROM audit WHERE event = 'user_code.refused' AND session_id = :id"
-    assert sqlite_service.scalar(told, id=box.id) == 1
+    count_refusals = (
+        "SELECT count(*) FROM audit WHERE event = 'user_code.refused' AND session_id = :id"
+    )
+    assert sqlite_service.scalar(count_refusals, id=box.id) == 1
     assert [claim(ann, "BBBB-BBBB").status_code for _ in range(4)] == [404] * 4
     assert decide(ann, box, "approve").status_code == 429
     assert decide(ann, box, "deny").status_code == 200, "denying is never limited"
@@ -239,7 +244,7 @@ def test_request_is_decided_once(ann, box, first):
         late = decide(ann, box, verb)
         assert (late.status_code, late.json["code"]) == (409, "login_session_over")
     assert box.cancel().json["code"] == "login_session_over"
-    assert (box.told(), get_device_login_state(ann, box)) == OUTCOMES[first]
+    assert (box.get_poll_result(), get_device_login_state(ann, box)) == OUTCOMES[first]
     assert claim(ann, box.code).json["code"] == "unknown_user_code"
 
 
@@ -250,7 +255,7 @@ def test_device_can_cancel_its_request(sqlite_service, claimed):
         claim(ann, box.code)
     assert box.cancel().status_code == 204
     assert box.cancel().json["code"] == "login_session_over"
-    assert box.told() == "expired_token"
+    assert box.get_poll_result() == "expired_token"
     assert claim(ann, box.code).status_code == 404
     if claimed:
         assert decide(ann, box, "approve").status_code == 409
@@ -259,7 +264,7 @@ def test_device_can_cancel_its_request(sqlite_service, claimed):
 
 def test_unknown_device_code_cancels_nothing(sqlite_service):
     box = start_device_login(sqlite_service)
-    good = box.asked["device_code"]
+    good = box.response["device_code"]
     forged = generate_token("dwl", box.id).token  # everything except the secret is public
     for code in (
         "x",
@@ -268,9 +273,9 @@ def test_unknown_device_code_cancels_nothing(sqlite_service):
         forged,
         box.id,
     ):
-        box.asked = {"device_code": code}
+        box.response = {"device_code": code}
         assert (box.cancel().status_code, box.cancel().json["code"]) == (404, "unknown_device_code")
-        assert box.told() == "invalid_grant"
+        assert box.get_poll_result() == "invalid_grant"
 
 
 @pytest.mark.parametrize("step", ["pending", "claimed", "approved"])
@@ -282,7 +287,7 @@ def test_request_expires_after_ten_minutes(sqlite_service, step):
         decide(ann, box, "approve")
     sqlite_service.clock.push(seconds=600)
     ann.login()
-    assert box.told() == "expired_token"
+    assert box.get_poll_result() == "expired_token"
     assert claim(ann, box.code).status_code == 404
     if step != "pending":
         assert decide(ann, box, "approve").status_code == 409
@@ -293,34 +298,34 @@ def test_request_expires_after_ten_minutes(sqlite_service, step):
 
 def test_early_poll_increases_the_interval_until_it_is_kept(service, ann, box):
     service.freeze_clock()
-    assert box.told() == "authorization_pending", "the first poll is never early"
-    assert box.told() == "slow_down"  # the interval is 10 seconds now
+    assert box.get_poll_result() == "authorization_pending", "the first poll is never early"
+    assert box.get_poll_result() == "slow_down"  # the interval is 10 seconds now
     service.clock.push(seconds=5)
-    assert box.told() == "slow_down"  # 15 seconds
+    assert box.get_poll_result() == "slow_down"  # 15 seconds
     service.clock.push(seconds=15)
-    assert box.told() == "authorization_pending"  # 10 seconds
+    assert box.get_poll_result() == "authorization_pending"  # 10 seconds
     service.clock.push(seconds=10)
-    assert box.told() == "authorization_pending"  # 5 seconds again
+    assert box.get_poll_result() == "authorization_pending"  # 5 seconds again
     service.clock.push(seconds=4.1)  # within the tolerance for network delays
-    assert box.told() == "authorization_pending"
-    assert box.told() == "slow_down", "the interval is at least 5 seconds"
+    assert box.get_poll_result() == "authorization_pending"
+    assert box.get_poll_result() == "slow_down", "the interval is at least 5 seconds"
     claim(ann, box.code)
     decide(ann, box, "approve")
-    assert box.told() == "tokens", "an approved login is never delayed"
+    assert box.get_poll_result() == "tokens", "an approved login is never delayed"
 
 
 def test_poll_interval_never_exceeds_a_minute(sqlite_service):
     box = start_device_login(sqlite_service)
     for _ in range(15):
-        box.told()
+        box.get_poll_result()
     sqlite_service.clock.push(seconds=60)
-    assert box.told() == "authorization_pending"
+    assert box.get_poll_result() == "authorization_pending"
 
 
 # Checks at redemption.
 
 
-def disabled(service, ann):
+def disable_and_enable(service, ann):
     boss = create_administrator(service)
     for status in ("disabled", "active"):
         boss.call(
@@ -331,7 +336,7 @@ def disabled(service, ann):
         )
 
 
-def must_change(service, ann):
+def require_password_change(service, ann):
     boss = create_administrator(service)
     boss.call(
         "PATCH",
@@ -341,7 +346,7 @@ def must_change(service, ann):
     )
 
 
-def changed(service, ann):
+def change_password(service, ann):
     assert ann.change("another horse battery staple").status_code == 200
 
 
@@ -350,47 +355,47 @@ def reset(service, ann):
     assert ann.reset("another horse battery staple").status_code == 204
 
 
-def signed_out_everywhere(service, ann):
+def log_out_everywhere(service, ann):
     assert ann.post("/v1/logout-all", token=ann.access).status_code == 204
 
 
-def taken_away(service, ann):
-    elsewhere = ann.from_another_address()
-    elsewhere.login()
+def revoke_session(service, ann):
+    other_client = ann.from_another_address()
+    other_client.login()
     assert (
-        elsewhere.call(
-            "DELETE", f"/v1/sessions/{ann.tokens['session_id']}", token=elsewhere.access
+        other_client.call(
+            "DELETE", f"/v1/sessions/{ann.tokens['session_id']}", token=other_client.access
         ).status_code
         == 204
     )
 
 
-def called_suspicious(service, ann):
-    elsewhere = ann.from_another_address()
-    elsewhere.login()
+def report_session(service, ann):
+    other_client = ann.from_another_address()
+    other_client.login()
     assert (
-        elsewhere.post(
-            f"/v1/sessions/{ann.tokens['session_id']}/suspicious", token=elsewhere.access
+        other_client.post(
+            f"/v1/sessions/{ann.tokens['session_id']}/suspicious", token=other_client.access
         ).status_code
         == 204
     )
 
 
-def key_leaked(service, ann):
+def raise_global_epoch(service, ann):
     service.scalar("UPDATE issuer_state SET global_epoch = global_epoch + 1 RETURNING global_epoch")
 
 
 @pytest.mark.parametrize(
     "what",
     [
-        disabled,
-        must_change,
-        changed,
+        disable_and_enable,
+        require_password_change,
+        change_password,
         reset,
-        signed_out_everywhere,
-        taken_away,
-        called_suspicious,
-        key_leaked,
+        log_out_everywhere,
+        revoke_session,
+        report_session,
+        raise_global_epoch,
     ],
 )
 def test_account_is_checked_again_when_the_code_is_redeemed(sqlite_service, what):
@@ -398,8 +403,8 @@ def test_account_is_checked_again_when_the_code_is_redeemed(sqlite_service, what
     claim(ann, box.code)
     decide(ann, box, "approve")
     what(sqlite_service, ann)
-    assert box.told() == "access_denied"
-    assert box.told() == "expired_token"
+    assert box.get_poll_result() == "access_denied"
+    assert box.get_poll_result() == "expired_token"
     assert sqlite_service.scalar("SELECT count(*) FROM sessions WHERE id = :id", id=box.id) == 0
 
 
@@ -408,7 +413,7 @@ def test_approver_may_log_out_before_the_device_polls(sqlite_service):
     claim(ann, box.code)
     decide(ann, box, "approve")
     ann.logout()
-    assert box.told() == "tokens"
+    assert box.get_poll_result() == "tokens"
 
 
 def test_device_session_has_no_recent_authentication(sqlite_service):
@@ -433,16 +438,16 @@ def test_device_session_has_no_recent_authentication(sqlite_service):
 def test_device_session_needs_the_password_to_approve_others(sqlite_service):
     ann, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     tokens = complete_device_login(ann, box)
-    other, there = start_device_login(sqlite_service), ann.from_another_address()
-    there.tokens = tokens
-    assert claim(there, other.code).status_code == 200
-    assert decide(there, other, "approve").json["code"] == "reauthentication_required"
+    other, password_client = start_device_login(sqlite_service), ann.from_another_address()
+    password_client.tokens = tokens
+    assert claim(password_client, other.code).status_code == 200
+    assert decide(password_client, other, "approve").json["code"] == "reauthentication_required"
 
 
 # Session length.
 
 
-def lasts(person, box) -> float:
+def get_lifetime(person, box) -> float:
     """Seconds until the session ends without a refresh."""
     session = person.get(f"/v1/sessions/{box.id}", token=person.access).json
     return (
@@ -452,12 +457,12 @@ def lasts(person, box) -> float:
 
 
 def test_requested_lifetime_starts_with_the_session(service, ann, box):
-    box.ask(expires_in=120)
+    box.start(expires_in=120)
     assert claim(ann, box.code).json["expires_in"] == 120
     assert decide(ann, box, "approve").json["expires_in"] == 120
     service.clock.push(seconds=90)
     tokens = box.poll().json
-    assert lasts(ann, box) == 120
+    assert get_lifetime(ann, box) == 120
     assert tokens["expires_in"] <= 120
     assert tokens["refresh_expires_in"] == 120
     service.clock.push(seconds=90)
@@ -470,16 +475,16 @@ def test_requested_lifetime_starts_with_the_session(service, ann, box):
 
 
 @pytest.mark.parametrize(
-    ("longest", "asked", "given"),
+    ("longest", "requested", "granted"),
     [(3600, 86400, 3600), (30 * 86400, 365 * 86400, 14 * 86400), (30 * 86400, None, 14 * 86400)],
 )
-def test_device_session_lasts_no_longer_than_a_login(make_service, longest, asked, given):
+def test_device_session_lasts_no_longer_than_a_login(make_service, longest, requested, granted):
     service = make_service(session_max_ttl=timedelta(seconds=longest))
     ann, box = service.actor().sign_in(), start_device_login(service)
-    box.ask(**({"expires_in": asked} if asked else {}))
+    box.start(**({"expires_in": requested} if requested else {}))
     complete_device_login(ann, box)
-    assert lasts(ann, box) == given
-    assert ann.get(f"/v1/login-sessions/{box.id}", token=ann.access).json["expires_in"] == asked
+    assert get_lifetime(ann, box) == granted
+    assert ann.get(f"/v1/login-sessions/{box.id}", token=ann.access).json["expires_in"] == requested
 
 
 def test_longer_lifetime_requires_the_setting_and_excludes_administrators(make_service):
@@ -489,7 +494,7 @@ def test_longer_lifetime_requires_the_setting_and_excludes_administrators(make_s
         (create_administrator(service), timedelta(days=1)),
     ):
         box = start_device_login(service)
-        box.ask(expires_in=60 * 86400)
+        box.start(expires_in=60 * 86400)
         complete_device_login(person, box)
         ends = service.scalar("SELECT absolute_until FROM sessions WHERE id = :id", id=box.id)
         begun = service.scalar("SELECT created_at FROM sessions WHERE id = :id", id=box.id)
@@ -502,16 +507,16 @@ def test_longer_lifetime_requires_the_setting_and_excludes_administrators(make_s
 def test_suspicious_request_is_denied_emailed_and_rate_limited(service, ann, box):
     claim(ann, box.code)
     assert decide(ann, box, "suspicious").json["state"] == "suspicious"
-    assert box.told() == "access_denied"
+    assert box.get_poll_result() == "access_denied"
     mail = ann.mail()
     assert "backup" in mail["text"]
     assert box.actor.address in mail["text"]
-    assert [box.ask().status_code for _ in range(3)] == [201, 429, 429]
-    assert box.ask().json["violated-policies"] == ["suspect"]
-    assert start_device_login(service).ask().status_code == 201, "other addresses are not limited"
+    assert [box.start().status_code for _ in range(3)] == [201, 429, 429]
+    assert box.start().json["violated-policies"] == ["suspect"]
+    assert start_device_login(service).start().status_code == 201, "other addresses are not limited"
 
 
-def take_back(person, box):
+def withdraw_report(person, box):
     answer = person.call("DELETE", f"/v1/sessions/{box.id}/suspicious", token=person.access)
     return answer.status_code, answer.json["code"] if answer.status_code != 204 else None
 
@@ -519,20 +524,23 @@ def take_back(person, box):
 def test_unflagging_a_request_signs_no_device_in(service, ann, box):
     boss, bob = create_administrator(service), service.actor("bob").sign_in()
     other = start_device_login(service)
-    assert take_back(ann, box) == (404, "not_found"), "it is not claimed"
+    assert withdraw_report(ann, box) == (404, "not_found"), "it is not claimed"
     for each in (box, other):
         claim(ann, each.code)
-    assert take_back(ann, box) == (409, "session_not_suspicious")
+    assert withdraw_report(ann, box) == (409, "session_not_suspicious")
     for each in (box, other):
         decide(ann, each, "suspicious")
-    refused = Device(box.actor, asked=box.asked)
-    assert [box.ask().status_code for _ in range(2)] == [201, 429]
-    assert take_back(bob, refused) == (404, "not_found")
-    assert take_back(ann, refused) == (204, None)
-    assert box.ask().status_code == 201
-    assert (refused.told(), get_device_login_state(ann, refused)) == ("access_denied", "denied")
-    assert take_back(ann, refused) == (409, "session_not_suspicious")
-    assert take_back(boss, other) == (204, None)
+    refused = Device(box.actor, response=box.response)
+    assert [box.start().status_code for _ in range(2)] == [201, 429]
+    assert withdraw_report(bob, refused) == (404, "not_found")
+    assert withdraw_report(ann, refused) == (204, None)
+    assert box.start().status_code == 201
+    assert (refused.get_poll_result(), get_device_login_state(ann, refused)) == (
+        "access_denied",
+        "denied",
+    )
+    assert withdraw_report(ann, refused) == (409, "session_not_suspicious")
+    assert withdraw_report(boss, other) == (204, None)
     cleared = "SELECT count(*) FROM audit WHERE event = 'session.cleared' AND account_id = :id"
     assert service.scalar(cleared, id=get_account_id(ann)) == 2
 
@@ -542,7 +550,7 @@ def test_unflagging_a_redeemed_request_unflags_its_session(sqlite_service):
     tokens = complete_device_login(ann, box)
     assert ann.post(f"/v1/sessions/{box.id}/suspicious", token=ann.access).status_code == 204
     assert get_device_login_state(ann, box) == "suspicious"
-    assert take_back(ann, box) == (204, None)
+    assert withdraw_report(ann, box) == (204, None)
     assert get_device_login_state(ann, box) == "revoked"
     assert box.actor.whoami(tokens["access_token"]).status_code == 401
 
@@ -558,7 +566,7 @@ def test_former_administrator_cannot_unflag(sqlite_service):
     sqlite_service.scalar(
         "DELETE FROM account_roles WHERE account_id = :id RETURNING role", id=get_account_id(boss)
     )
-    assert take_back(boss, box) == (404, "not_found")
+    assert withdraw_report(boss, box) == (404, "not_found")
     assert get_device_login_state(ann, box) == "suspicious"
 
 
@@ -568,7 +576,7 @@ def test_suspicious_flag_expires_after_a_day(make_service):
     claim(ann, box.code)
     decide(ann, box, "suspicious")
     service.clock.push(days=1)
-    assert [box.ask().status_code for _ in range(3)] == [201] * 3
+    assert [box.start().status_code for _ in range(3)] == [201] * 3
 
 
 # History.
@@ -636,7 +644,7 @@ def test_sessions_ended_by_key_leak_or_expiry_are_shown_as_such(sqlite_service):
         start_device_login(sqlite_service),
     )
     complete_device_login(ann, revoked)
-    key_leaked(sqlite_service, ann)
+    raise_global_epoch(sqlite_service, ann)
     ann.login()
     assert get_device_login_state(ann, revoked) == "revoked"
     complete_device_login(ann, idle)
@@ -656,35 +664,35 @@ def test_request_is_deleted_with_its_session(make_service, database_url):
     claim(ann, claimed.code)
     complete_device_login(ann, redeemed)
 
-    def kept() -> set[str]:
+    def find_kept_ids() -> set[str]:
         delete_expired_data(service.units)
         with service.open_database() as db:
             return set(db.scalars(text("SELECT id FROM login_sessions")))
 
-    assert kept() == {claimed.id, unclaimed.id, redeemed.id}
+    assert find_kept_ids() == {claimed.id, unclaimed.id, redeemed.id}
     service.clock.push(days=2)
-    assert kept() == {claimed.id, redeemed.id}
+    assert find_kept_ids() == {claimed.id, redeemed.id}
     service.clock.push(days=29)
-    assert kept() == {redeemed.id}
+    assert find_kept_ids() == {redeemed.id}
     service.clock.push(days=30)
-    assert kept() == set()
+    assert find_kept_ids() == set()
 
 
 def test_only_digests_are_stored(sqlite_service):
     _, box = sqlite_service.actor("ann").sign_in(), start_device_login(sqlite_service)
     with sqlite_service.open_database() as db:
-        kept = str(db.execute(text("SELECT * FROM login_sessions")).all()) + str(
+        find_kept_ids = str(db.execute(text("SELECT * FROM login_sessions")).all()) + str(
             db.execute(text("SELECT * FROM audit")).all()
         )
-    assert box.asked["device_code"] not in kept
-    assert box.code not in kept
-    assert box.code.replace("-", "") not in kept
+    assert box.response["device_code"] not in find_kept_ids
+    assert box.code not in find_kept_ids
+    assert box.code.replace("-", "") not in find_kept_ids
 
 
 def test_code_survives_a_new_secret_key(make_service, sqlite_url):
     old = make_service(sqlite_url)
     box, named = start_device_login(old), start_device_login(old)
-    named.ask(username="ann")
+    named.start(username="ann")
     new = make_service(sqlite_url, secret_key=("another key for tests 0123456789 another", SECRET))
     ann = new.actor("ann").sign_in()
     assert claim(ann, box.code).status_code == 200
@@ -696,7 +704,7 @@ def test_code_survives_a_new_secret_key(make_service, sqlite_url):
 )
 def test_impossible_username_is_treated_like_an_unknown_one(service, ann, name):
     box = start_device_login(service)
-    assert box.ask(username=name).status_code == 201
+    assert box.start(username=name).status_code == 201
     assert claim(ann, box.code).json["code"] == "unknown_user_code"
 
 
@@ -726,14 +734,14 @@ def test_impossible_username_is_treated_like_an_unknown_one(service, ann, name):
 )
 def test_texts_shown_to_users_are_validated(sqlite_service, body):
     box = Device(sqlite_service.actor("box"))
-    assert box.ask(**body).status_code == 422
+    assert box.start(**body).status_code == 422
     assert sqlite_service.scalar("SELECT count(*) FROM login_sessions") == 0
 
 
 def test_start_and_poll_are_rate_limited(make_service):
     service = make_service(limit_device="2/minute", limit_poll="3/minute")
     box = start_device_login(service)
-    assert [box.ask().status_code for _ in range(2)] == [201, 429]
+    assert [box.start().status_code for _ in range(2)] == [201, 429]
     answers = [box.poll() for _ in range(4)]
     assert [(answer.status_code, answer.json["error"]) for answer in answers][-1] == (
         429,

@@ -15,20 +15,20 @@ CLIENTS = {"job": ("Job", ("orders:read", "list:7")), "free": ("Free", None), "n
 
 
 @pytest.fixture
-def town(make_service):
+def service(make_service):
     return make_service(
         roles=ROLES, clients={name: ConfiguredClient(*rest) for name, rest in CLIENTS.items()}
     )
 
 
-def clerk(town, **login):
-    ann = sign_in_with_role(town, "ann", "clerk")
+def sign_in_clerk(service, **login):
+    ann = sign_in_with_role(service, "ann", "clerk")
     assert ann.login(**login).status_code == 200
     return ann
 
 
 @pytest.mark.parametrize(
-    ("client", "asked", "mine", "granted"),
+    ("client", "requested", "mine", "granted"),
     [
         ("free", "orders:read stocks:write", None, "orders:read"),
         ("free", None, None, "list:* orders:read orders:write"),
@@ -43,38 +43,38 @@ def clerk(town, **login):
     ],
 )
 def test_scope_is_the_intersection_of_request_client_and_approver(
-    town, client, asked, mine, granted
+    service, client, requested, mine, granted
 ):
-    ann = clerk(town, **({"scope": mine} if mine else {}))
-    box = start_device_login(town, client_id=client)
-    box.ask(**({"scope": asked} if asked is not None else {}))
+    ann = sign_in_clerk(service, **({"scope": mine} if mine else {}))
+    box = start_device_login(service, client_id=client)
+    box.start(**({"scope": requested} if requested is not None else {}))
     tokens = complete_device_login(ann, box)
     assert tokens["scope"] == granted
     assert box.actor.whoami(tokens["access_token"]).json["scopes"] == granted.split()
 
 
-def test_scope_the_approver_lacked_is_not_granted_later(town):
-    ann, box = clerk(town), start_device_login(town, client_id="free")
-    box.ask(scope="orders:read stocks:write")
+def test_scope_the_approver_lacked_is_not_granted_later(service):
+    ann, box = sign_in_clerk(service), start_device_login(service, client_id="free")
+    box.start(scope="orders:read stocks:write")
     assert claim(ann, box.code).json["scope"] == "orders:read stocks:write"
     assert decide(ann, box, "approve").json["granted_scope"] == "orders:read"
 
 
-def test_withdrawn_rights_leave_the_session_too(town):
-    ann, box = clerk(town), start_device_login(town, client_id="free")
-    boss = create_administrator(town)
+def test_withdrawn_rights_leave_the_session_too(service):
+    ann, box = sign_in_clerk(service), start_device_login(service, client_id="free")
+    boss = create_administrator(service)
     tokens = complete_device_login(ann, box)
     boss.call("DELETE", f"/v1/accounts/{get_account_id(ann)}/roles/clerk", token=boss.access)
     assert box.actor.whoami(tokens["access_token"]).json["scopes"] == []
 
 
-def test_admin_scope_must_be_requested_explicitly(town):
-    boss = create_administrator(town)
-    narrow, whole = start_device_login(town), start_device_login(town)
-    narrow.ask(scope="roles:read")
-    assert "admin" not in roles_of(narrow, complete_device_login(boss, narrow))
+def test_admin_scope_must_be_requested_explicitly(service):
+    boss = create_administrator(service)
+    narrow, whole = start_device_login(service), start_device_login(service)
+    narrow.start(scope="roles:read")
+    assert "admin" not in list_roles(narrow, complete_device_login(boss, narrow))
     tokens = complete_device_login(boss, whole)
-    assert roles_of(whole, tokens) == ["admin"]
+    assert list_roles(whole, tokens) == ["admin"]
     # The session has no recent authentication, so it can read and cannot change accounts.
     access = tokens["access_token"]
     assert whole.actor.get("/v1/accounts", token=access).status_code == 200
@@ -82,12 +82,12 @@ def test_admin_scope_must_be_requested_explicitly(town):
     assert whole.actor.post(target, token=access).json["code"] == "reauthentication_required"
 
 
-def roles_of(box: Device, tokens) -> list[str]:
+def list_roles(box: Device, tokens) -> list[str]:
     return box.actor.whoami(tokens["access_token"]).json["roles"]
 
 
-def test_clients_show_the_configured_name(town):
-    ann, box = clerk(town), start_device_login(town, client_id="job")
+def test_clients_show_the_configured_name(service):
+    ann, box = sign_in_clerk(service), start_device_login(service, client_id="job")
     seen = claim(ann, box.code).json
     assert (seen["client_id"], seen["client_name"]) == ("job", "Job")
     decide(ann, box, "approve")
@@ -104,9 +104,9 @@ def test_clients_show_the_configured_name(town):
     )
 
 
-def test_unknown_client_gets_no_code(town):
-    box = Device(town.actor("box"), {"client_id": "stranger"})
-    assert list(box.ask().json["errors"]) == ["/client_id"]
+def test_unknown_client_gets_no_code(service):
+    box = Device(service.actor("box"), {"client_id": "stranger"})
+    assert list(box.start().json["errors"]) == ["/client_id"]
     answer = box.actor.call("POST", "/oauth/device_authorization", data={"client_id": "stranger"})
     assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
     with_secret = box.actor.call(
@@ -115,12 +115,12 @@ def test_unknown_client_gets_no_code(town):
     assert with_secret.json["error"] == "invalid_client"
 
 
-def test_codes_and_refresh_tokens_are_bound_to_their_client(town):
-    ann, box = clerk(town), start_device_login(town, client_id="job")
+def test_codes_and_refresh_tokens_are_bound_to_their_client(service):
+    ann, box = sign_in_clerk(service), start_device_login(service, client_id="job")
     claim(ann, box.code)
     decide(ann, box, "approve")
-    assert box.told(client_id="free") == "invalid_grant"
-    assert box.told(client_id="doorward") == "invalid_grant"
+    assert box.get_poll_result(client_id="free") == "invalid_grant"
+    assert box.get_poll_result(client_id="doorward") == "invalid_grant"
     refresh_token = box.poll().json["refresh_token"]
 
     def refresh(client_id):

@@ -11,8 +11,8 @@ from app.opaque_tokens import generate_token
 from app.server.cleanup import delete_expired_data
 from tests.actors import PASSWORD
 
-MOST_TRIES = 20
-MOST_DEVICES = 20
+MAX_ATTEMPTS = 20
+MAX_DEVICES = 20
 WRONG = "no password of anybody here"
 NEW = "another sentence of some words"
 UNLIMITED = {
@@ -32,29 +32,29 @@ def sqlite_service(make_service):
     return make_service(**UNLIMITED).freeze_clock()
 
 
-def remembered(actor, **changes) -> str:
+def remember_device(actor, **changes) -> str:
     """Log in and return the token of the trusted device."""
     assert actor.login(remember_device=True, **changes).status_code == 200
     return actor.tokens["device_token"]
 
 
-def made_to_wait(actor):
+def throttle(actor):
     """The same user at a throttled source."""
-    waiting = actor.from_another_address()
+    throttled = actor.from_another_address()
     for _ in range(5):
-        assert waiting.login(password=WRONG).status_code == 401
-    assert waiting.login().status_code == 429
-    return waiting
+        assert throttled.login(password=WRONG).status_code == 401
+    assert throttled.login().status_code == 429
+    return throttled
 
 
-def devices(actor) -> list[dict]:
+def list_devices(actor) -> list[dict]:
     answer = actor.get("/v1/devices", token=actor.access)
     assert answer.status_code == 200
     assert answer.json["next"] is None
     return answer.json["items"]
 
 
-def counted(service) -> int:
+def count_failures(service) -> int:
     return service.scalar(
         "SELECT coalesce(sum(count), 0) FROM failed_attempts WHERE id LIKE 'acc%' AND id NOT LIKE '% %'"
     )
@@ -67,14 +67,14 @@ def test_device_token_is_returned_only_on_request(service):
     ann = service.actor().sign_up()
     assert ann.login().status_code == 200
     assert "device_token" not in ann.tokens
-    token = remembered(ann)
+    token = remember_device(ann)
     assert token.startswith("dwd_")
     assert "device_token" not in ann.refresh().json
     assert ann.login(device_token=token).status_code == 200
     assert "device_token" not in ann.tokens
-    assert len(devices(ann)) == 1
-    assert remembered(ann, device_token=token) != token
-    assert len(devices(ann)) == 2
+    assert len(list_devices(ann)) == 1
+    assert remember_device(ann, device_token=token) != token
+    assert len(list_devices(ann)) == 2
 
 
 @pytest.mark.parametrize("remember", ["true", 1, "yes", None, [], {}])
@@ -87,17 +87,17 @@ def test_remember_device_takes_only_a_boolean(sqlite_service, remember):
 
 def test_trusted_device_is_not_throttled(service):
     ann = service.actor().sign_up()
-    token = remembered(ann)
-    waiting = made_to_wait(ann)
-    assert waiting.login(device_token=token, password=WRONG).status_code == 401
-    assert waiting.login(device_token=token).status_code == 200
-    assert waiting.login(username=ann.email, device_token=token).status_code == 200
-    assert waiting.login().status_code == 429, "without it that source still waits"
+    token = remember_device(ann)
+    throttled = throttle(ann)
+    assert throttled.login(device_token=token, password=WRONG).status_code == 401
+    assert throttled.login(device_token=token).status_code == 200
+    assert throttled.login(username=ann.email, device_token=token).status_code == 200
+    assert throttled.login().status_code == 429, "without it that source still waits"
 
 
 def test_device_token_alone_grants_nothing(service):
     ann = service.actor().sign_up()
-    token = remembered(ann)
+    token = remember_device(ann)
     service.actor("bob").sign_up()
     for body in (
         {"password": WRONG},
@@ -113,13 +113,13 @@ def test_device_token_alone_grants_nothing(service):
 
 def test_twenty_failures_in_a_row_end_the_trust(service):
     ann = service.actor().sign_up()
-    token = remembered(ann)
+    token = remember_device(ann)
     device = ann.from_another_address()
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_ATTEMPTS):
         assert device.login(device_token=token, password=WRONG).status_code == 401
     for number in range(1, 5):
         assert device.login(device_token=token, password=WRONG).status_code == 401
-        assert counted(service) == MOST_TRIES + number, "each try is one"
+        assert count_failures(service) == MAX_ATTEMPTS + number, "each try is one"
     assert device.login(device_token=token, password=WRONG).status_code == 401
     assert device.login(device_token=token).status_code == 429
     assert ann.login().status_code == 200
@@ -130,16 +130,16 @@ def test_twenty_failures_in_a_row_end_the_trust(service):
 
 def test_right_password_restores_the_attempts_of_the_device(sqlite_service):
     ann = sqlite_service.actor().sign_up()
-    token = remembered(ann)
+    token = remember_device(ann)
     for _ in range(3):
-        for _ in range(MOST_TRIES - 1):
+        for _ in range(MAX_ATTEMPTS - 1):
             assert ann.login(device_token=token, password=WRONG).status_code == 401
         assert ann.login(device_token=token).status_code == 200
 
 
 def test_device_failures_count_for_the_account_but_lockout_spares_it(service):
     ann = service.actor().sign_up()
-    token = remembered(ann)
+    token = remember_device(ann)
     for number in range(99):
         service.actor("ann", address=f"198.51.100.{number}").login(password=WRONG)
     assert ann.login(device_token=token, password=WRONG).status_code == 401
@@ -153,8 +153,8 @@ def test_device_failures_count_for_the_account_but_lockout_spares_it(service):
 
 def test_foreign_device_token_is_ignored(service):
     ann, bob = service.actor().sign_up(), service.actor("bob").sign_up()
-    token, theirs = remembered(ann), remembered(bob)
-    waiting = made_to_wait(ann)
+    token, theirs = remember_device(ann), remember_device(bob)
+    throttled = throttle(ann)
     swapped = token[:27] + theirs[27:]
     bad = [
         theirs,
@@ -164,7 +164,7 @@ def test_foreign_device_token_is_ignored(service):
         token.upper(),
         token.replace("dwd_", "dwp_"),
         generate_token(
-            "dwd", devices(ann)[0]["id"]
+            "dwd", list_devices(ann)[0]["id"]
         ).token,  # everything but the secret is visible to anyone who was signed in once
         "junk",
         "dwd_",
@@ -172,7 +172,7 @@ def test_foreign_device_token_is_ignored(service):
         "a" * 128,
         "' OR 1=1 --",
     ]
-    answers = [waiting.login(device_token=each) for each in bad]
+    answers = [throttled.login(device_token=each) for each in bad]
     assert [answer.status_code for answer in answers] == [429] * len(bad)
     for body in (
         {"device_token": ""},
@@ -180,54 +180,54 @@ def test_foreign_device_token_is_ignored(service):
         {"device_token": 7},
         {"device_token": [token]},
     ):
-        assert waiting.login(**body).status_code == 422
-    assert waiting.login(device_token=None).status_code == 429
-    assert waiting.login(device_token=token).status_code == 200
+        assert throttled.login(**body).status_code == 422
+    assert throttled.login(device_token=None).status_code == 429
+    assert throttled.login(device_token=token).status_code == 200
 
 
 def test_device_token_expires_after_30_days_even_when_used(service):
     ann = service.actor().sign_up()
-    token = remembered(ann)
+    token = remember_device(ann)
     for _ in range(2):
         service.clock.push(days=14, hours=23)
         ann.login(device_token=token)
     service.clock.push(hours=1, minutes=59)
-    assert made_to_wait(ann).login(device_token=token).status_code == 200
+    assert throttle(ann).login(device_token=token).status_code == 200
     ann.login()
-    assert len(devices(ann)) == 1
+    assert len(list_devices(ann)) == 1
     service.clock.push(minutes=2)
-    assert made_to_wait(ann).login(device_token=token).status_code == 429
-    assert devices(ann) == []
+    assert throttle(ann).login(device_token=token).status_code == 429
+    assert list_devices(ann) == []
     delete_expired_data(service.units)
     assert service.scalar("SELECT count(*) FROM devices") == 0
 
 
 def test_deleted_device_is_no_longer_trusted(service):
     ann = service.actor().sign_up()
-    kept, token = remembered(ann, device_name="kept"), remembered(ann, device_name="lost")
-    (lost,) = [device for device in devices(ann) if device["name"] == "lost"]
+    kept, token = remember_device(ann, device_name="kept"), remember_device(ann, device_name="lost")
+    (lost,) = [device for device in list_devices(ann) if device["name"] == "lost"]
     path = f"/v1/devices/{lost['id']}"
     assert ann.call("DELETE", path, token=ann.access).status_code == 204
     assert ann.call("DELETE", path, token=ann.access).status_code == 404
-    waiting = made_to_wait(ann)
-    assert waiting.login(device_token=token).status_code == 429
-    assert waiting.login(device_token=kept).status_code == 200
-    assert [device["name"] for device in devices(ann)] == ["kept"]
+    throttled = throttle(ann)
+    assert throttled.login(device_token=token).status_code == 429
+    assert throttled.login(device_token=kept).status_code == 200
+    assert [device["name"] for device in list_devices(ann)] == ["kept"]
     assert ann.whoami().status_code == 200, "the session that it was remembered with goes on"
 
 
 def test_reset_forgets_all_devices_and_change_and_logout_none(service):
     ann = service.actor().sign_up()
-    token = remembered(ann)
+    token = remember_device(ann)
     assert ann.change(NEW).status_code == 200
-    assert len(devices(ann)) == 1
+    assert len(list_devices(ann)) == 1
     assert ann.post("/v1/logout-all", token=ann.access).status_code == 204
-    assert made_to_wait(ann).login(device_token=token).status_code == 200
+    assert throttle(ann).login(device_token=token).status_code == 200
     ann.forgot()
     assert ann.reset(PASSWORD).status_code == 204
-    assert made_to_wait(ann).login(device_token=token).status_code == 429
+    assert throttle(ann).login(device_token=token).status_code == 429
     assert ann.login().status_code == 200
-    assert devices(ann) == []
+    assert list_devices(ann) == []
 
 
 # The list.
@@ -235,11 +235,11 @@ def test_reset_forgets_all_devices_and_change_and_logout_none(service):
 
 def test_list_describes_devices_without_secrets(service):
     ann = service.actor(agent="phone/1", address="198.51.100.7").sign_up()
-    first = remembered(ann, device_name="my phone")
+    first = remember_device(ann, device_name="my phone")
     ann.agent, ann.address = "laptop/1", "198.51.100.8"
     service.clock.push(hours=1)
-    second = remembered(ann)
-    found = devices(ann)
+    second = remember_device(ann)
+    found = list_devices(ann)
     assert [device["name"] for device in found] == [None, "my phone"]
     assert [device["user_agent"] for device in found] == ["laptop/1", "phone/1"]
     assert [device["address"] for device in found] == ["198.51.100.8", "198.51.100.7"]
@@ -255,21 +255,21 @@ def test_list_describes_devices_without_secrets(service):
     assert all(token.split("_")[2] not in str(found) for token in (first, second))
     service.clock.push(hours=1)
     ann.login(device_token=first)
-    assert [device["name"] for device in devices(ann)] == ["my phone", None], (
+    assert [device["name"] for device in list_devices(ann)] == ["my phone", None], (
         "the latest used first"
     )
 
 
 def test_users_see_and_forget_only_their_own_devices(service):
     ann, bob = service.actor().sign_up(), service.actor("bob").sign_up()
-    remembered(ann)
-    token = remembered(bob)
-    (theirs,) = devices(bob)
+    remember_device(ann)
+    token = remember_device(bob)
+    (theirs,) = list_devices(bob)
     for path in (theirs["id"], theirs["id"].swapcase(), "dev_" + "0" * 22, "junk", "%00", "acc_1"):
         answer = ann.call("DELETE", f"/v1/devices/{path}", token=ann.access)
         assert answer.status_code == 404, path
-    assert theirs["id"] not in str(devices(ann))
-    assert made_to_wait(bob).login(device_token=token).status_code == 200
+    assert theirs["id"] not in str(list_devices(ann))
+    assert throttle(bob).login(device_token=token).status_code == 200
     for method, path in (("GET", "/v1/devices"), ("DELETE", f"/v1/devices/{theirs['id']}")):
         assert ann.call(method, path).status_code == 401
         assert ann.call(method, path, token=token).status_code == 401
@@ -278,24 +278,24 @@ def test_users_see_and_forget_only_their_own_devices(service):
 def test_twenty_first_device_replaces_the_least_recently_used(service):
     ann = service.actor().sign_up()
     tokens = []
-    for number in range(MOST_DEVICES):
+    for number in range(MAX_DEVICES):
         service.clock.push(seconds=1)
-        tokens.append(remembered(ann, device_name=f"device {number}"))
+        tokens.append(remember_device(ann, device_name=f"device {number}"))
     service.clock.push(seconds=1)
     ann.login(device_token=tokens[0])
     service.clock.push(seconds=1)
-    remembered(ann, device_name="one more")
-    names = {device["name"] for device in devices(ann)}
+    remember_device(ann, device_name="one more")
+    names = {device["name"] for device in list_devices(ann)}
     assert names == {
         "one more",
-        *(f"device {number}" for number in range(MOST_DEVICES) if number != 1),
+        *(f"device {number}" for number in range(MAX_DEVICES) if number != 1),
     }
-    assert service.scalar("SELECT count(*) FROM devices") == MOST_DEVICES
+    assert service.scalar("SELECT count(*) FROM devices") == MAX_DEVICES
 
 
 def test_only_a_digest_is_stored_and_nothing_is_logged(service, capfd):
     ann = service.actor().sign_up()
-    token = remembered(ann)
+    token = remember_device(ann)
     ann.login(device_token=token)
     ann.login(device_token=token, password=WRONG)
     ann.login(device_token=token + "x")
@@ -313,8 +313,8 @@ def test_only_a_digest_is_stored_and_nothing_is_logged(service, capfd):
 
 def test_remembering_and_forgetting_are_audited(service):
     ann = service.actor().sign_up()
-    remembered(ann)
-    (device,) = devices(ann)
+    remember_device(ann)
+    (device,) = list_devices(ann)
     ann.call("DELETE", f"/v1/devices/{device['id']}", token=ann.access)
     with service.open_database() as db:
         rows = db.execute(

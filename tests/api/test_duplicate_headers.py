@@ -19,7 +19,7 @@ def live(make_live):
     return make_live(DOORWARD_TRUSTED_PROXIES="127.0.0.1/32")
 
 
-def said(live, line: str, *headers: str, body: str = "") -> tuple[int, dict]:
+def send_lines(live, line: str, *headers: str, body: str = "") -> tuple[int, dict]:
     """Send exactly these lines and return the response."""
     with socket.create_connection(("127.0.0.1", live.port), 20) as connection:
         connection.sendall("\r\n".join([line, *headers, CLOSE, "", body]).encode())
@@ -47,9 +47,9 @@ def sign_up(live, name: str) -> None:
     )
 
 
-def login(live, name: str, *headers: str) -> tuple[int, dict]:
+def log_in(live, name: str, *headers: str) -> tuple[int, dict]:
     body = json.dumps({"username": name, "password": PASSWORD})
-    return said(
+    return send_lines(
         live,
         "POST /v1/login HTTP/1.1",
         HOST,
@@ -60,7 +60,7 @@ def login(live, name: str, *headers: str) -> tuple[int, dict]:
     )
 
 
-def address_of(live, tokens: dict) -> str:
+def get_session_address(live, tokens: dict) -> str:
     """Return the IP address of the session as its owner sees it."""
     headers = {"Authorization": f"Bearer {tokens['access_token']}"}
     return live.call("GET", f"/v1/sessions/{tokens['session_id']}", headers=headers)[1]["address"]
@@ -69,10 +69,10 @@ def address_of(live, tokens: dict) -> str:
 def test_duplicate_headers_are_refused(live):
     for name in ("ann", "bob"):
         sign_up(live, name)
-    ann, bob = login(live, "ann")[1], login(live, "bob")[1]
+    ann, bob = log_in(live, "ann")[1], log_in(live, "bob")[1]
     mine, other = (f"Authorization: Bearer {tokens['access_token']}" for tokens in (ann, bob))
     me = "GET /v1/whoami HTTP/1.1"
-    assert said(live, me, HOST, mine)[1]["username"] == "ann"
+    assert send_lines(live, me, HOST, mine)[1]["username"] == "ann"
 
     # Two credentials are refused, in any order, even if they are equal.
     for double in (
@@ -82,23 +82,29 @@ def test_duplicate_headers_are_refused(live):
         (mine, "Authorization: Basic eDp5"),
         (f"{mine}, {other}",),
     ):
-        assert said(live, me, HOST, *double)[0] in {400, 401}, double
+        assert send_lines(live, me, HOST, *double)[0] in {400, 401}, double
     # Names with an underscore are ignored: CGI would read them as names with a dash.
     assert (
-        said(live, me, HOST, mine, other.replace("Authorization", "Authorization_"))[1]["username"]
+        send_lines(live, me, HOST, mine, other.replace("Authorization", "Authorization_"))[1][
+            "username"
+        ]
         == "ann"
     )
-    assert said(live, "POST /v1/logout HTTP/1.1", HOST, "Content_Length: 5", mine)[0] == 204
-    assert said(live, me, HOST, mine)[0] == 401
-    ann = login(live, "ann")[1]
+    assert send_lines(live, "POST /v1/logout HTTP/1.1", HOST, "Content_Length: 5", mine)[0] == 204
+    assert send_lines(live, me, HOST, mine)[0] == 401
+    ann = log_in(live, "ann")[1]
     mine = f"Authorization: Bearer {ann['access_token']}"
 
     # Two hosts, or another host in the request line.
-    assert said(live, me, HOST, "Host: evil.example", mine)[0] == 400
-    assert said(live, me, "Host: evil.example", HOST, mine)[0] == 400
-    assert said(live, "GET http://evil.example/v1/whoami HTTP/1.1", HOST, mine)[0] in {200, 400}
+    assert send_lines(live, me, HOST, "Host: evil.example", mine)[0] == 400
+    assert send_lines(live, me, "Host: evil.example", HOST, mine)[0] == 400
+    assert send_lines(live, "GET http://evil.example/v1/whoami HTTP/1.1", HOST, mine)[0] in {
+        200,
+        400,
+    }
     assert (
-        said(live, "GET http://127.0.0.1/v1/whoami HTTP/1.1", "Host: evil.example", mine)[0] == 400
+        send_lines(live, "GET http://127.0.0.1/v1/whoami HTTP/1.1", "Host: evil.example", mine)[0]
+        == 400
     )
 
     # Of forwarded IP addresses the last one counts, however many lines there are.
@@ -111,9 +117,9 @@ def test_duplicate_headers_are_refused(live):
         (("X-Forwarded-For: 6.6.6.6,",), "127.0.0.1"),
         (("x-forwarded-for: 198.51.100.4",), "198.51.100.4"),
     ):
-        status, tokens = login(live, "ann", *headers)
-        assert (address_of(live, tokens) if status == 200 else None) == address, headers
+        status, tokens = log_in(live, "ann", *headers)
+        assert (get_session_address(live, tokens) if status == 200 else None) == address, headers
 
     # Two content types, and two equal lengths.
-    assert login(live, "ann", "Content-Type: text/plain")[0] in {400, 415}
-    assert login(live, "ann", "Content-Length: 49")[0] == 400
+    assert log_in(live, "ann", "Content-Type: text/plain")[0] in {400, 415}
+    assert log_in(live, "ann", "Content-Length: 49")[0] == 400

@@ -32,11 +32,11 @@ def elevate(actor, password=None, token=None, **more):
     return answer
 
 
-def claims(token: str) -> dict:
+def read_claims(token: str) -> dict:
     return json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
 
 
-def fresh(actor, token=None) -> bool:
+def has_recent_authentication(actor, token=None) -> bool:
     """Return whether the token satisfies recent authentication."""
     answer = actor.post(
         "/v1/api-keys", {"name": "x", "scopes": ["nobody:has:this"]}, token=token or actor.access
@@ -49,20 +49,27 @@ def test_password_satisfies_recent_authentication_for_five_minutes(service, ann)
     ann.refresh()
     ann.tokens = ann.refresh().json
     stale, session_id = ann.access, ann.tokens["session_id"]
-    assert not fresh(ann)
-    told = elevate(ann).json
-    assert set(told) == {"access_token", "token_type", "expires_in", "session_id", "scope", "roles"}
-    assert (told["session_id"], told["expires_in"]) == (session_id, 300)
-    assert claims(ann.access)["auth_time"] > claims(stale)["auth_time"]
-    assert fresh(ann)
-    assert not fresh(ann, stale)  # a token issued before keeps its auth_time
+    assert not has_recent_authentication(ann)
+    response = elevate(ann).json
+    assert set(response) == {
+        "access_token",
+        "token_type",
+        "expires_in",
+        "session_id",
+        "scope",
+        "roles",
+    }
+    assert (response["session_id"], response["expires_in"]) == (session_id, 300)
+    assert read_claims(ann.access)["auth_time"] > read_claims(stale)["auth_time"]
+    assert has_recent_authentication(ann)
+    assert not has_recent_authentication(ann, stale)  # a token issued before keeps its auth_time
     ann.tokens = ann.refresh().json
-    assert fresh(ann)
+    assert has_recent_authentication(ann)
     service.clock.push(seconds=290)
     ann.tokens = ann.refresh().json
-    assert fresh(ann)
+    assert has_recent_authentication(ann)
     service.clock.push(seconds=11)
-    assert not fresh(ann)
+    assert not has_recent_authentication(ann)
 
 
 def test_other_sessions_are_not_elevated(service, ann):
@@ -72,17 +79,17 @@ def test_other_sessions_are_not_elevated(service, ann):
     for one in (ann, other):
         one.tokens = one.refresh().json
     elevate(ann)
-    assert fresh(ann)
-    assert not fresh(other)
+    assert has_recent_authentication(ann)
+    assert not has_recent_authentication(other)
 
 
 def test_wrong_password_is_refused_and_the_session_stays_live(service, ann):
-    before = claims(ann.access)["auth_time"]
+    before = read_claims(ann.access)["auth_time"]
     service.clock.push(seconds=10)
     answer = elevate(ann, WRONG)
     assert (answer.status_code, answer.json["code"]) == (403, "wrong_password")
     assert ann.whoami().status_code == 200
-    assert claims(ann.refresh().json["access_token"])["auth_time"] == before
+    assert read_claims(ann.refresh().json["access_token"])["auth_time"] == before
 
 
 def test_failures_count_like_failures_at_login(ann):
@@ -157,8 +164,8 @@ def test_impossible_password_is_not_counted(sqlite_service, body):
 
 def test_elevation_is_audited_and_keeps_the_scope(service):
     boss = sign_in_with_role(service, "boss", "admin", scope="roles:read")
-    told = elevate(boss).json
-    assert (told["scope"], told["roles"]) == ("roles:read", [])
+    response = elevate(boss).json
+    assert (response["scope"], response["roles"]) == ("roles:read", [])
     assert assign_role(boss, service.actor("ann").sign_in(), "editor").status_code == 403
     with service.open_database() as db:
         rows = (
@@ -166,4 +173,4 @@ def test_elevation_is_audited_and_keeps_the_scope(service):
             .scalars()
             .all()
         )
-    assert rows == [told["session_id"]]
+    assert rows == [response["session_id"]]

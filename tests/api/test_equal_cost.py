@@ -16,7 +16,7 @@ from tests.request_cost import record_request, record_statements
 
 
 @pytest.fixture
-def town(service):
+def populated_service(service):
     """Users with a confirmed, an unconfirmed and a disabled account.
 
     The clock is frozen, so signing keys are not reloaded.
@@ -31,23 +31,25 @@ def town(service):
 
 
 @pytest.mark.parametrize("at", ["", "@example.org"], ids=["by name", "by address"])
-def test_every_failed_login_sends_the_same_statements(town, at):
+def test_every_failed_login_sends_the_same_statements(populated_service, at):
     work = {
-        name: record_request(town, "/v1/login", {"username": name + at, "password": WRONG_PASSWORD})
+        name: record_request(
+            populated_service, "/v1/login", {"username": name + at, "password": WRONG_PASSWORD}
+        )
         for name in ("nobody", "ann", "bob", "cyd")
     }
     work["cyd with the right password"] = record_request(
-        town, "/v1/login", {"username": "cyd" + at, "password": PASSWORD}
+        populated_service, "/v1/login", {"username": "cyd" + at, "password": PASSWORD}
     )
     work["bob with the right password"] = record_request(
-        town, "/v1/login", {"username": "bob" + at, "password": PASSWORD}
+        populated_service, "/v1/login", {"username": "bob" + at, "password": PASSWORD}
     )
     for name, statements in work.items():
         assert statements == work["nobody"], name
 
 
 @pytest.mark.parametrize("password", [PASSWORD, None], ids=["with a password", "without"])
-def test_registration_sends_the_same_statements_for_any_email(town, password):
+def test_registration_sends_the_same_statements_for_any_email(populated_service, password):
     work = []
     for number, email in enumerate(
         ("new@example.org", "ann@example.org", "bob@example.org", "cyd@example.org")
@@ -55,7 +57,7 @@ def test_registration_sends_the_same_statements_for_any_email(town, password):
         body = {"username": f"other{number}", "email": email, "name": "Other", "password": password}
         work.append(
             record_request(
-                town,
+                populated_service,
                 "/v1/register",
                 {name: value for name, value in body.items() if value is not None},
             )
@@ -63,19 +65,19 @@ def test_registration_sends_the_same_statements_for_any_email(town, password):
     assert all(statements == work[0] for statements in work)
 
 
-def test_resend_sends_the_same_statements_for_any_account(town):
+def test_resend_sends_the_same_statements_for_any_account(populated_service):
     work = [
-        record_request(town, "/v1/register/resend", {"email": f"{name}@example.org"})
+        record_request(populated_service, "/v1/register/resend", {"email": f"{name}@example.org"})
         for name in ("nobody", "ann", "bob", "cyd")
     ]
     assert all(statements == work[0] for statements in work)
 
 
 @pytest.mark.parametrize("field", ["username", "email"])
-def test_forgot_password_sends_the_same_statements_for_any_account(town, field):
+def test_forgot_password_sends_the_same_statements_for_any_account(populated_service, field):
     at = "@example.org" if field == "email" else ""
     work = {
-        name: record_request(town, "/v1/password/forgot", {field: name + at})
+        name: record_request(populated_service, "/v1/password/forgot", {field: name + at})
         for name in ("nobody", "ann", "bob", "cyd")
     }
     for name, statements in work.items():
@@ -83,24 +85,28 @@ def test_forgot_password_sends_the_same_statements_for_any_account(town, field):
 
 
 @pytest.mark.parametrize("at", ["", "@example.org"], ids=["by name", "by address"])
-def test_device_login_start_sends_the_same_statements_for_any_account(town, at):
+def test_device_login_start_sends_the_same_statements_for_any_account(populated_service, at):
     names = ("nobody", "ann", "bob", "cyd")
     work = [
-        record_request(town, "/v1/login-sessions", {"client_name": "box", "username": name + at})
+        record_request(
+            populated_service, "/v1/login-sessions", {"client_name": "box", "username": name + at}
+        )
         for name in names
     ]
     assert all(statements == work[0] for statements in work)
 
 
-def test_unclaimable_code_sends_the_same_statements_for_any_reason(town):
-    ann, dan = town.actor("ann"), town.actor("dan").sign_in()
+def test_unclaimable_code_sends_the_same_statements_for_any_reason(populated_service):
+    ann, dan = populated_service.actor("ann"), populated_service.actor("dan").sign_in()
     ann.login()
-    boxes = {what: start_device_login(town) for what in ("claimed", "denied", "expired")}
+    boxes = {
+        what: start_device_login(populated_service) for what in ("claimed", "denied", "expired")
+    }
     for what in ("claimed", "denied"):
         assert claim(ann, boxes[what].code).status_code == 200
     assert decide(ann, boxes["denied"], "deny").status_code == 200
-    boxes["expired"].ask(username="ann")
-    town.scalar(
+    boxes["expired"].start(username="ann")
+    populated_service.scalar(
         "UPDATE login_sessions SET expires_at = created_at WHERE id = :id RETURNING id",
         id=boxes["expired"].id,
     )
@@ -109,21 +115,21 @@ def test_unclaimable_code_sends_the_same_statements_for_any_reason(town):
         "unknown": "BBBB-BBBB",
         **{what: box.code for what, box in boxes.items()},
     }.items():
-        with record_statements(town) as work[what]:
+        with record_statements(populated_service) as work[what]:
             assert claim(dan, code).json["code"] == "unknown_user_code"
     for what, statements in work.items():
         assert statements == work["unknown"], what
 
 
-def test_unknown_handle_sends_the_same_statements_as_a_known_one(town):
-    known = town.scalar("SELECT id FROM pending_registrations WHERE username = 'bob'")
+def test_unknown_handle_sends_the_same_statements_as_a_known_one(populated_service):
+    known = populated_service.scalar("SELECT id FROM pending_registrations WHERE username = 'bob'")
     for path, more in (
         ("/v1/register/resend", {}),
         ("/v1/register/confirm", {"code": "BBBB-BBBB"}),
     ):
-        assert record_request(town, path, {"registration": known, **more}) == record_request(
-            town, path, {"registration": "reg_" + "0" * 22, **more}
-        )
+        assert record_request(
+            populated_service, path, {"registration": known, **more}
+        ) == record_request(populated_service, path, {"registration": "reg_" + "0" * 22, **more})
 
 
 def test_every_failed_login_computes_one_hash(make_service):

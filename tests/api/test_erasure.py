@@ -22,34 +22,34 @@ def boss(service):
     return create_administrator(service)
 
 
-def ask(who, method, path, body=None):
-    return who.call(method, path, json=body, token=who.access)
+def send(actor, method, path, body=None):
+    return actor.call(method, path, json=body, token=actor.access)
 
 
 def delete(boss, account_id):
-    return ask(boss, "DELETE", f"/v1/accounts/{account_id}")
+    return send(boss, "DELETE", f"/v1/accounts/{account_id}")
 
 
-def restore(boss, account_id):
-    return ask(boss, "PATCH", f"/v1/accounts/{account_id}", {"status": "active"})
+def restore_account(boss, account_id):
+    return send(boss, "PATCH", f"/v1/accounts/{account_id}", {"status": "active"})
 
 
-def furnish(service, boss, ann) -> str:
+def create_own_rows(service, boss, ann) -> str:
     """Create a row of every kind that belongs to an account. Returns an API key."""
     account_id = get_account_id(ann)
     assert ann.login(remember_device=True, device_name="laptop").status_code == 200
-    assert ask(boss, "PUT", f"/v1/accounts/{account_id}/roles/admin").status_code < 300
-    member = ask(boss, "PUT", f"/v1/memberships/list/7/{account_id}", {"level": "member"})
+    assert send(boss, "PUT", f"/v1/accounts/{account_id}/roles/admin").status_code < 300
+    member = send(boss, "PUT", f"/v1/memberships/list/7/{account_id}", {"level": "member"})
     assert member.status_code < 300, member.text
     ann.from_another_address().login(password="not the password at all")
     ann.from_another_address().forgot()
-    assert ask(boss, "POST", f"/v1/accounts/{account_id}/send-reset").status_code == 202
-    key = ask(ann, "POST", "/v1/api-keys", {"name": "job", "scopes": []})
+    assert send(boss, "POST", f"/v1/accounts/{account_id}/send-reset").status_code == 202
+    key = send(ann, "POST", "/v1/api-keys", {"name": "job", "scopes": []})
     assert key.status_code == 201, key.text
     return key.json["key"]
 
 
-def hanging(service, account_id) -> dict[str, int]:
+def count_references(service, account_id) -> dict[str, int]:
     """Count the rows of each table that name the account in any column."""
     found = {}
     with service.open_database() as db:
@@ -63,7 +63,7 @@ def hanging(service, account_id) -> dict[str, int]:
     return found
 
 
-def waiting(service) -> list[str]:
+def list_queued_recipients(service) -> list[str]:
     """Return the recipients of queued emails."""
     with service.open_database() as db:
         rows = db.execute(text("SELECT id, sealed FROM outbox WHERE sealed IS NOT NULL")).all()
@@ -76,7 +76,7 @@ def waiting(service) -> list[str]:
 
 def test_deleted_account_loses_all_access(service, boss):
     ann = service.actor("ann").sign_up()
-    key = furnish(service, boss, ann)
+    key = create_own_rows(service, boss, ann)
     link, device, account_id = (
         ann.get_reset_token(),
         ann.tokens["device_token"],
@@ -91,11 +91,11 @@ def test_deleted_account_loses_all_access(service, boss):
         ann.from_another_address().login(device_token=device).json["code"] == "invalid_credentials"
     )
     assert delete(boss, account_id).status_code == 204
-    disabled = ask(boss, "PATCH", f"/v1/accounts/{account_id}", {"status": "disabled"})
+    disabled = send(boss, "PATCH", f"/v1/accounts/{account_id}", {"status": "disabled"})
     assert (disabled.status_code, disabled.json["code"]) == (409, "account_not_active")
-    shown = ask(boss, "GET", f"/v1/accounts/{account_id}").json
-    assert shown["status"] == "deleted"
-    assert shown["deleted_at"] is not None
+    account = send(boss, "GET", f"/v1/accounts/{account_id}").json
+    assert account["status"] == "deleted"
+    assert account["deleted_at"] is not None
     assert service.scalar("SELECT count(*) FROM audit WHERE event = 'account.deleted'") == 1
 
 
@@ -107,21 +107,21 @@ def test_name_and_email_of_a_deleted_account_stay_reserved(service, boss):
     service.units.limiter.reset()
     assert other.register().status_code == 202
     assert not other.mail()["code"]
-    taken = ask(
+    response = send(
         boss, "POST", "/v1/accounts", {"username": "third", "email": ann.email, "name": "Third"}
     )
-    assert taken.json["code"] == "email_taken"
+    assert response.json["code"] == "email_taken"
 
 
 def test_restored_account_gets_no_revoked_access_back(service, boss):
     ann = service.actor("ann").sign_up()
-    key = furnish(service, boss, ann)
+    key = create_own_rows(service, boss, ann)
     account_id, old = get_account_id(ann), dict(ann.tokens)
     delete(boss, account_id)
     service.clock.push(days=29)
     delete_expired_data(service.units)
     boss.login()
-    answer = restore(boss, account_id)
+    answer = restore_account(boss, account_id)
     assert (answer.status_code, answer.json["status"], answer.json["deleted_at"]) == (
         200,
         "active",
@@ -131,7 +131,7 @@ def test_restored_account_gets_no_revoked_access_back(service, boss):
     assert ann.get("/v1/whoami", headers={"X-API-Key": key}).status_code == 401
     assert ann.login().status_code == 200
     assert ann.tokens["account"]["roles"] == ["admin"]
-    roles = ask(boss, "GET", f"/v1/accounts/{account_id}/roles?resource=list&id=7").json["roles"]
+    roles = send(boss, "GET", f"/v1/accounts/{account_id}/roles?resource=list&id=7").json["roles"]
     assert "list-7-member" in roles
     assert service.scalar("SELECT count(*) FROM audit WHERE event = 'account.restored'") == 1
 
@@ -139,10 +139,10 @@ def test_restored_account_gets_no_revoked_access_back(service, boss):
 def test_erasure_removes_all_data_and_keeps_an_anonymous_audit_log(service, boss):
     ann = service.actor("ann").sign_up()
     bob = service.actor("bob").sign_in()
-    furnish(service, boss, ann)
+    create_own_rows(service, boss, ann)
     account_id = get_account_id(ann)
     delete(boss, account_id)
-    before = hanging(service, account_id)
+    before = count_references(service, account_id)
     assert {
         "accounts",
         "account_roles",
@@ -155,12 +155,12 @@ def test_erasure_removes_all_data_and_keeps_an_anonymous_audit_log(service, boss
     } <= set(before)
     service.clock.push(days=30, seconds=1)
     assert delete_expired_data(service.units) > 0
-    assert set(hanging(service, account_id)) == {"audit"}
+    assert set(count_references(service, account_id)) == {"audit"}
     boss.login()
-    assert ask(boss, "GET", f"/v1/accounts/{account_id}").status_code == 404
-    assert restore(boss, account_id).status_code == 404
+    assert send(boss, "GET", f"/v1/accounts/{account_id}").status_code == 404
+    assert restore_account(boss, account_id).status_code == 404
     assert bob.login().status_code == 200
-    trail = str(ask(boss, "GET", f"/v1/audit?account_id={account_id}&limit=100").json)
+    trail = str(send(boss, "GET", f"/v1/audit?account_id={account_id}&limit=100").json)
     assert "account.erased" in trail
     assert "example.org" not in trail
     assert "'ann'" not in trail
@@ -202,11 +202,11 @@ def test_queued_email_is_erased_except_the_deletion_notice(make_service, databas
     for each in (ann, bob):
         assert each.login().status_code == 200
         each.forgot()
-    assert waiting(service).count("ann@example.org") == 2
-    assert ask(ann, "DELETE", "/v1/me").status_code == 204
+    assert list_queued_recipients(service).count("ann@example.org") == 2
+    assert send(ann, "DELETE", "/v1/me").status_code == 204
     delete_expired_data(service.units)
-    assert waiting(service).count("ann@example.org") == 1
-    assert waiting(service).count("bob@example.org") == 2
+    assert list_queued_recipients(service).count("ann@example.org") == 1
+    assert list_queued_recipients(service).count("bob@example.org") == 2
     assert (
         service.scalar(
             "SELECT count(*) FROM outbox WHERE template = 'account_deleted' AND sealed IS NOT NULL"
@@ -241,57 +241,57 @@ def test_user_can_delete_the_account_and_learns_the_deadline(service, boss):
     assert ann.register(locale="de").status_code == 202
     ann.confirm()
     ann.login()
-    assert ask(ann, "DELETE", "/v1/me").status_code == 204
+    assert send(ann, "DELETE", "/v1/me").status_code == 204
     assert ann.whoami().status_code == 401
     assert ann.login().status_code == 401
     mail = ann.mail()
     erased = f"{service.clock.now() + timedelta(days=30):%Y-%m-%d}"
     assert (mail["template"], mail["language"]) == ("account_deleted", "de")
     assert erased in mail["text"]
-    assert restore(boss, get_account_id(ann)).status_code == 200
+    assert restore_account(boss, get_account_id(ann)).status_code == 200
     assert ann.login().status_code == 200
 
 
 def test_deletion_and_export_require_a_session_and_recent_authentication(sqlite_service):
     ann = sqlite_service.actor("ann").sign_in()
-    key = ask(ann, "POST", "/v1/api-keys", {"name": "job", "scopes": []}).json["key"]
+    key = send(ann, "POST", "/v1/api-keys", {"name": "job", "scopes": []}).json["key"]
     sqlite_service.clock.push(minutes=6)
     ann.tokens = ann.refresh().json
     for method, path in (("DELETE", "/v1/me"), ("GET", "/v1/me/export")):
         assert ann.call(method, path).status_code == 401
-        refused = ask(ann, method, path)
+        refused = send(ann, method, path)
         assert (refused.status_code, refused.json["code"]) == (401, "reauthentication_required")
         assert ann.call(method, path, headers={"X-API-Key": key}).status_code == 403
-    ann.tokens = ask(ann, "POST", "/v1/elevate", {"password": PASSWORD}).json
-    assert ask(ann, "GET", "/v1/me/export").status_code == 200
-    assert ask(ann, "DELETE", "/v1/me").status_code == 204
+    ann.tokens = send(ann, "POST", "/v1/elevate", {"password": PASSWORD}).json
+    assert send(ann, "GET", "/v1/me/export").status_code == 200
+    assert send(ann, "DELETE", "/v1/me").status_code == 204
 
 
 def test_export_is_complete_and_contains_no_secret(service, boss):
     ann = service.actor("ann").sign_up()
-    key = furnish(service, boss, ann)
-    answer = ask(ann, "GET", "/v1/me/export")
+    key = create_own_rows(service, boss, ann)
+    answer = send(ann, "GET", "/v1/me/export")
     assert answer.status_code == 200
-    held = answer.json
-    assert held["account"]["email"] == "ann@example.org"
-    assert held["roles"] == ["admin"]
-    assert [(each["resource"], each["id"], each["level"]) for each in held["memberships"]] == [
+    export = answer.json
+    assert export["account"]["email"] == "ann@example.org"
+    assert export["roles"] == ["admin"]
+    assert [(each["resource"], each["id"], each["level"]) for each in export["memberships"]] == [
         ("list", "7", "member")
     ]
-    assert [each["id"] for each in held["sessions"]] == [ann.tokens["session_id"]]
-    assert [each["name"] for each in held["devices"]] == ["laptop"]
-    assert [each["name"] for each in held["api_keys"]] == ["job"]
-    assert {each["purpose"] for each in held["links"]} == {"reset"}
-    assert {each["source"] is None for each in held["failed_attempts"]} == {True, False}
-    assert held["audit_complete"] is True
+    assert [each["id"] for each in export["sessions"]] == [ann.tokens["session_id"]]
+    assert [each["name"] for each in export["devices"]] == ["laptop"]
+    assert [each["name"] for each in export["api_keys"]] == ["job"]
+    assert {each["purpose"] for each in export["links"]} == {"reset"}
+    assert {each["source"] is None for each in export["failed_attempts"]} == {True, False}
+    assert export["audit_complete"] is True
     assert {
         "account.confirmed",
         "login.succeeded",
         "login.failed",
         "role.granted",
         "api_key.created",
-    } <= {e["event"] for e in held["audit"]}
-    by_boss = [each for each in held["audit"] if get_account_id(boss) in str(each["detail"])]
+    } <= {e["event"] for e in export["audit"]}
+    by_boss = [each for each in export["audit"] if get_account_id(boss) in str(each["detail"])]
     assert by_boss
     assert all(
         each["source"] is None for each in by_boss

@@ -62,10 +62,10 @@ class Crowd:
         self.answers.append((answer, time.monotonic() - began))
 
     @property
-    def all_wait(self) -> bool:
+    def has_no_answers(self) -> bool:
         return not self.answers
 
-    def all_have_come(self, service) -> bool:
+    def wait_until_queued(self, service) -> bool:
         """Wait until all are in the queue or refused. Until then they look up names."""
         for _ in range(300):
             if service.units.hasher._pending + len(self.answers) == len(self._threads):
@@ -73,7 +73,7 @@ class Crowd:
             time.sleep(0.01)
         return False
 
-    def ended(self) -> list:
+    def join(self) -> list:
         for thread in self._threads:
             thread.join(180)  # hashing threads run at lower priority
         return self.answers
@@ -95,8 +95,8 @@ def test_waiting_logins_hold_no_connection_and_others_can_write(make_service, da
         6
     ):  # on a busy machine some may time out before the last arrive, and the test shows nothing
         crowd = Crowd(service, WAITING)
-        all_came = crowd.all_have_come(service)
-        held = [
+        all_came = crowd.wait_until_queued(service)
+        connections = [
             sum(pool.checkedout() for pool in pools) for _ in range(20) if time.sleep(0.002) is None
         ]
         took = [write(service) for _ in range(7)]
@@ -106,16 +106,16 @@ def test_waiting_logins_hold_no_connection_and_others_can_write(make_service, da
             .status_code
             == 202
         )
-        if all_came and crowd.all_wait:
+        if all_came and crowd.has_no_answers:
             break
-        crowd.ended()
+        crowd.join()
     assert all_came
-    assert crowd.all_wait, "nobody waited any more, so this showed nothing"
-    assert max(held) == 0
+    assert crowd.has_no_answers, "nobody waited any more, so this showed nothing"
+    assert max(connections) == 0
     assert statistics.median(took) < 0.3, (
         took
     )  # a request that had to wait for one of them would take a second
-    answers = crowd.ended()
+    answers = crowd.join()
     assert len(answers) == WAITING
     assert {answer.status_code for answer, _ in answers} <= {401, 503}
     assert all(seconds < 15 for answer, seconds in answers if answer.status_code == 503), answers
@@ -129,7 +129,7 @@ def build_capacity() -> Capacity:
 def test_login_that_would_wait_longer_than_two_seconds_is_refused_at_once(make_service):
     service = make_service(capacity=build_capacity(), **LESS_DEAR)
     service.actor("first").login()  # measures one hash
-    answers = Crowd(service, WAITING).ended()
+    answers = Crowd(service, WAITING).join()
     refused = [(answer, seconds) for answer, seconds in answers if answer.status_code == 503]
     assert refused
     assert len(refused) < WAITING
@@ -144,12 +144,12 @@ def test_full_hash_queue_refuses_registrations_and_keeps_pending_ones(make_servi
     service = make_service(capacity=build_capacity(), **LESS_DEAR)
     service.actor("first").login()
     crowd = Crowd(service, WAITING)
-    assert crowd.all_have_come(service)
+    assert crowd.wait_until_queued(service)
     ann = service.actor("ann")
     assert ann.register().status_code == 503
     assert service.scalar("SELECT count(*) FROM pending_registrations") == 0
     assert ann.get("/livez").status_code == 200
-    crowd.ended()
+    crowd.join()
     assert ann.register().status_code == 202
 
 

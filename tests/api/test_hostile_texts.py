@@ -164,11 +164,11 @@ def test_hostile_text_is_stored_unchanged(ann):
 def test_device_description_is_shown_as_plain_text(eve):
     for hostile in HOSTILE:
         box = Device(eve.service.actor("box", agent=hostile if hostile.isascii() else "box/1"))
-        if box.ask(**dict.fromkeys(TOLD, hostile)).status_code == 422:
+        if box.start(**dict.fromkeys(TOLD, hostile)).status_code == 422:
             assert not hostile.isprintable() or len(hostile) > 64
             continue
-        shown = claim(eve, box.code).json
-        assert [shown[field] for field in TOLD] == [hostile] * len(TOLD)
+        details = claim(eve, box.code).json
+        assert [details[field] for field in TOLD] == [hostile] * len(TOLD)
         assert decide(eve, box, "suspicious").status_code == 200
         mail = eve.mail()
         assert hostile in mail["text"]

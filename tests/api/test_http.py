@@ -279,9 +279,9 @@ def test_internal_error_is_500_without_details(sqlite_service, capfd):
     assert is_problem(answer, 500, "internal_error")
     assert set(answer.json) == {"type", "title", "status", "code", "request_id"}
     assert has_security_headers(answer)
-    said = capfd.readouterr().out
-    assert "Traceback" in said
-    assert answer.json["request_id"] in said
+    output = capfd.readouterr().out
+    assert "Traceback" in output
+    assert answer.json["request_id"] in output
 
 
 def test_failing_credential_check_is_503_and_never_401(sqlite_service):
@@ -448,45 +448,45 @@ def test_forwarded_hosts_are_never_used(anonymous):
 
 def test_forwarded_for_is_trusted_only_from_trusted_proxies(make_service):
     service = make_service(trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),))
-    behind = service.actor("ann", address="10.9.0.1").sign_up()
-    behind.call(
+    proxied = service.actor("ann", address="10.9.0.1").sign_up()
+    proxied.call(
         "POST",
         LOGIN,
-        json={"username": "ann", "password": behind.password},
+        json={"username": "ann", "password": proxied.password},
         headers={"X-Forwarded-For": "6.6.6.6, 198.51.100.7"},
     )
-    stranger = service.actor("ann", address="203.0.113.5")
-    stranger.call(
+    direct = service.actor("ann", address="203.0.113.5")
+    direct.call(
         "POST",
         LOGIN,
-        json={"username": "ann", "password": behind.password},
+        json={"username": "ann", "password": proxied.password},
         headers={"X-Forwarded-For": "198.51.100.7"},
     )
-    behind.login()
-    shown = [
-        item["address"] for item in behind.get("/v1/sessions", token=behind.access).json["items"]
+    proxied.login()
+    addresses = [
+        item["address"] for item in proxied.get("/v1/sessions", token=proxied.access).json["items"]
     ]
-    assert shown == ["10.9.0.1", "203.0.113.5", "198.51.100.7"]
+    assert addresses == ["10.9.0.1", "203.0.113.5", "198.51.100.7"]
 
 
 def test_rate_limits_use_the_trusted_client_ip_address(make_service):
     service = make_service(
         trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),), limit_login="1/minute"
     )
-    behind, stranger = (
+    proxied, direct = (
         service.actor("a", address="10.9.0.1"),
         service.actor("b", address="203.0.113.5"),
     )
 
-    def tries(actor, forwarded):
+    def try_login(actor, forwarded):
         return actor.post(
             LOGIN, {"username": "x", "password": "y"}, headers={"X-Forwarded-For": forwarded}
         ).status_code
 
-    assert [tries(behind, f"198.51.100.{n}") for n in (1, 2, 1)] == [401, 401, 429]
-    assert [tries(stranger, f"198.51.100.{n}") for n in (3, 4)] == [401, 429]
-    assert [tries(behind, f"2001:db8::{n}") for n in (1, 2)] == [401, 429]
-    assert tries(behind, "2001:db8:0:1::1") == 401
+    assert [try_login(proxied, f"198.51.100.{n}") for n in (1, 2, 1)] == [401, 401, 429]
+    assert [try_login(direct, f"198.51.100.{n}") for n in (3, 4)] == [401, 429]
+    assert [try_login(proxied, f"2001:db8::{n}") for n in (1, 2)] == [401, 429]
+    assert try_login(proxied, "2001:db8:0:1::1") == 401
 
 
 def test_a_link_local_gateway_address_with_an_interface_name_can_log_in(
@@ -505,7 +505,7 @@ def test_a_link_local_gateway_address_with_an_interface_name_can_log_in(
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("received", "kept"),
     [
         ("req-1234_ABC", True),
         ("x" * 64, True),
@@ -516,14 +516,15 @@ def test_a_link_local_gateway_address_with_an_interface_name_can_log_in(
         ("12345678'", False),
     ],
 )
-def test_request_id_is_accepted_only_from_trusted_proxies(make_service, given, kept):
+def test_request_id_is_accepted_only_from_trusted_proxies(make_service, received, kept):
     service = make_service(trusted_proxies=(ipaddress.ip_network("10.9.0.0/16"),))
-    behind, stranger = service.actor(address="10.9.0.1"), service.actor(address="203.0.113.5")
+    proxied, direct = service.actor(address="10.9.0.1"), service.actor(address="203.0.113.5")
     assert (
-        behind.get("/v1/methods", headers={"X-Request-Id": given}).headers["X-Request-Id"] == given
+        proxied.get("/v1/methods", headers={"X-Request-Id": received}).headers["X-Request-Id"]
+        == received
     ) is kept
     assert (
-        stranger.get("/v1/methods", headers={"X-Request-Id": given})
+        direct.get("/v1/methods", headers={"X-Request-Id": received})
         .headers["X-Request-Id"]
         .startswith("req_")
     )

@@ -38,13 +38,13 @@ def ann(service):
     return service.actor("ann").sign_in()
 
 
-def identity(actor, policy: str = "orders", **kwargs) -> str:
+def get_identity(actor, policy: str = "orders", **kwargs) -> str:
     answer = actor.get(f"/authz/forward-auth/{policy}", **(kwargs or {"token": actor.access}))
     assert answer.status_code == 200, answer.text
     return answer.headers["X-Auth-Identity"]
 
 
-def published(service, name: str = "identity-jwks") -> dict:
+def get_published_keys(service, name: str = "identity-jwks") -> dict:
     """Return the published keys by kid."""
     answer = service.actor().get(f"/.well-known/{name}.json")
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "public, max-age=300")
@@ -57,7 +57,7 @@ def published(service, name: str = "identity-jwks") -> dict:
 
 def read(service, token: str, audience: str = AUDIENCE) -> dict:
     """Verify the token as an upstream does, which knows the issuer and the URL of the keys."""
-    key = published(service)[jwt.get_unverified_header(token)["kid"]]
+    key = get_published_keys(service)[jwt.get_unverified_header(token)["kid"]]
     required = ["iss", "sub", "aud", "iat", "exp", "jti"]
     return jwt.decode(
         token,
@@ -69,16 +69,16 @@ def read(service, token: str, audience: str = AUDIENCE) -> dict:
     )
 
 
-def kid(token: str) -> str:
+def read_kid(token: str) -> str:
     return jwt.get_unverified_header(token)["kid"]
 
 
 def test_upstream_verifies_the_identity_token_with_the_published_keys(service, ann):
-    token = identity(ann)
+    token = get_identity(ann)
     header, claims = jwt.get_unverified_header(token), read(service, token)
     assert header == {"alg": "ES256", "kid": header["kid"], "typ": "identity+jwt"}
     assert claims.pop("exp") - claims.pop("iat") == 60
-    assert claims.pop("jti") != read(service, identity(ann))["jti"]
+    assert claims.pop("jti") != read(service, get_identity(ann))["jti"]
     assert claims == {
         "iss": service.settings.issuer,
         "sub": ann.tokens["account"]["id"],
@@ -93,7 +93,7 @@ def test_upstream_verifies_the_identity_token_with_the_published_keys(service, a
 
 def test_identity_of_an_api_key_names_the_key_and_no_session(service, ann):
     made = ann.post("/v1/api-keys", {"name": "a key", "scopes": []}, token=ann.access).json
-    claims = read(service, identity(ann, headers={"X-API-Key": made["key"]}))
+    claims = read(service, get_identity(ann, headers={"X-API-Key": made["key"]}))
     assert (claims["sub"], claims["key_id"], "sid" in claims) == (
         ann.tokens["account"]["id"],
         made["id"],
@@ -103,15 +103,16 @@ def test_identity_of_an_api_key_names_the_key_and_no_session(service, ann):
 
 def test_identity_token_is_for_the_audience_of_its_policy_alone(service, ann):
     with pytest.raises(jwt.InvalidAudienceError):
-        read(service, identity(ann), audience="https://bills.example")
+        read(service, get_identity(ann), audience="https://bills.example")
     assert (
-        read(service, identity(ann, "bills"), audience="https://bills.example")["policy"] == "bills"
+        read(service, get_identity(ann, "bills"), audience="https://bills.example")["policy"]
+        == "bills"
     )
-    assert identity(ann, "default") == ""
+    assert get_identity(ann, "default") == ""
 
 
 def test_identity_token_is_not_accepted_as_a_credential(service, ann):
-    token = identity(ann)
+    token = get_identity(ann)
     assert ann.whoami(token).status_code == 401
     assert ann.get("/authz/forward-auth/default", token=token).status_code == 401
     assert (
@@ -131,8 +132,8 @@ def test_identity_token_is_not_accepted_as_a_credential(service, ann):
 
 def test_keys_of_one_purpose_cannot_sign_the_other(service, ann):
     """An access token signed with an identity key is refused, even if all else is correct."""
-    identity_kid, access_kid = kid(identity(ann)), kid(ann.access)
-    assert (set(published(service)), set(published(service, "jwks"))) == (
+    identity_kid, access_kid = read_kid(get_identity(ann)), read_kid(ann.access)
+    assert (set(get_published_keys(service)), set(get_published_keys(service, "jwks"))) == (
         {identity_kid},
         {access_kid},
     )
@@ -150,16 +151,16 @@ def test_keys_of_one_purpose_cannot_sign_the_other(service, ann):
 def test_no_identity_key_exists_without_an_identity_policy(make_service, database_url):
     service = make_service(database_url)
     ann = service.actor("ann").sign_in()
-    assert identity(ann, "default") == ""
-    assert published(service) == {}
+    assert get_identity(ann, "default") == ""
+    assert get_published_keys(service) == {}
     assert service.scalar("SELECT count(*) FROM signing_keys") == 1
 
 
 def test_identity_tokens_use_the_configured_algorithm(make_service):
     service = make_service(policies=POLICIES, signing_algorithm=SigningAlgorithm.EDDSA)
     ann = service.actor("ann").sign_in()
-    assert jwt.get_unverified_header(identity(ann))["alg"] == "EdDSA"
-    assert read(service, identity(ann))["preferred_username"] == "ann"
+    assert jwt.get_unverified_header(get_identity(ann))["alg"] == "EdDSA"
+    assert read(service, get_identity(ann))["preferred_username"] == "ann"
 
 
 def test_key_without_a_purpose_signs_access_tokens(service, ann):
@@ -167,32 +168,35 @@ def test_key_without_a_purpose_signs_access_tokens(service, ann):
     service.clock.push(seconds=6)
     CacheWatcher().watch(service.units)
     assert ann.whoami().status_code == 200
-    before = kid(ann.access)
+    before = read_kid(ann.access)
     assert ann.login().status_code == 200
-    assert kid(ann.access) == before
+    assert read_kid(ann.access) == before
     assert service.scalar("SELECT count(*) FROM signing_keys") == 2
 
 
 def test_new_key_is_published_before_it_signs_and_the_old_one_after(service, ann):
-    old, access = kid(identity(ann)), kid(ann.access)
+    old, access = read_kid(get_identity(ann)), read_kid(ann.access)
     with service.units.open_read_write() as work:
         new = rotate_signing_key(work, SigningKeyPurpose.IDENTITY).kid
     service.clock.push(seconds=6)
     CacheWatcher().watch(service.units)
-    assert set(published(service)) == {old, new}
-    assert kid(identity(ann)) == old
+    assert set(get_published_keys(service)) == {old, new}
+    assert read_kid(get_identity(ann)) == old
     service.clock.push(seconds=600)
     CacheWatcher().watch(service.units)
     ann.login()
-    assert (kid(identity(ann)), kid(ann.access)) == (new, access)
-    assert set(published(service)) == {old, new}
+    assert (read_kid(get_identity(ann)), read_kid(ann.access)) == (new, access)
+    assert set(get_published_keys(service)) == {old, new}
     service.clock.push(hours=2)
     CacheWatcher().watch(service.units)
-    assert (set(published(service)), set(published(service, "jwks"))) == ({new}, {access})
+    assert (set(get_published_keys(service)), set(get_published_keys(service, "jwks"))) == (
+        {new},
+        {access},
+    )
 
 
 def test_keys_of_both_purposes_rotate_automatically(service, ann):
-    identity(ann)
+    get_identity(ann)
     service.clock.push(days=30)
     with service.units.open_read_write() as work:
         assert {key.effective_purpose for key in rotate_due_signing_keys(work)} == set(
@@ -203,15 +207,15 @@ def test_keys_of_both_purposes_rotate_automatically(service, ann):
 
 
 def test_revoking_an_identity_key_ends_no_session(service, ann):
-    token = identity(ann)
+    token = get_identity(ann)
     with service.units.open_read_write() as work:
-        assert revoke_signing_key(work, kid=kid(token))
-        assert not revoke_signing_key(work, kid=kid(token))
+        assert revoke_signing_key(work, kid=read_kid(token))
+        assert not revoke_signing_key(work, kid=read_kid(token))
     CacheWatcher().watch(service.units)
-    assert kid(token) not in published(service)
+    assert read_kid(token) not in get_published_keys(service)
     assert ann.whoami().status_code == 200
-    again = identity(ann)
-    assert kid(again) != kid(token)
+    again = get_identity(ann)
+    assert read_kid(again) != read_kid(token)
     assert read(service, again)["sub"] == ann.tokens["account"]["id"]
     assert service.scalar("SELECT global_epoch FROM issuer_state") == 1
     with service.open_database() as db:
@@ -227,13 +231,13 @@ def test_revoking_an_identity_key_ends_no_session(service, ann):
 
 
 def test_revoking_an_access_token_key_keeps_identity_tokens_valid(service, ann):
-    token = identity(ann)
+    token = get_identity(ann)
     with service.units.open_read_write() as work:
-        assert revoke_signing_key(work, kid=kid(ann.access))
+        assert revoke_signing_key(work, kid=read_kid(ann.access))
     CacheWatcher().watch(service.units)
     assert ann.get("/authz/forward-auth/orders", token=ann.access).status_code == 401
     ann.login()
-    assert kid(identity(ann)) == kid(token)
+    assert read_kid(get_identity(ann)) == read_kid(token)
 
 
 def test_processes_starting_at_once_agree_on_one_key_per_purpose(make_service, database_url):
@@ -243,7 +247,9 @@ def test_processes_starting_at_once_agree_on_one_key_per_purpose(make_service, d
 
     def start(service) -> None:
         barrier.wait()
-        seen.append((frozenset(published(service)), frozenset(published(service, "jwks"))))
+        seen.append(
+            (frozenset(get_published_keys(service)), frozenset(get_published_keys(service, "jwks")))
+        )
 
     threads = [threading.Thread(target=start, args=[service]) for service in services]
     for thread in threads:
@@ -258,7 +264,7 @@ def test_processes_starting_at_once_agree_on_one_key_per_purpose(make_service, d
 
 def test_process_without_an_identity_key_answers_503(service, ann):
     """A process that cannot decrypt the keys answers neither 200 nor 401."""
-    identity(ann)
+    get_identity(ann)
     service.scalar(
         "UPDATE signing_keys SET sealed_private = 'x' || sealed_private WHERE purpose = 'identity+jwt' RETURNING kid"
     )
@@ -272,22 +278,26 @@ def test_process_without_an_identity_key_answers_503(service, ann):
 
 
 def test_commands_handle_both_purposes(service, ann, database_url):
-    def typed(*words: str, secret: str = SECRET) -> str:
+    def run_command(*words: str, secret: str = SECRET) -> str:
         policies = json.dumps({"orders": {"audience": AUDIENCE}})
         env = {
             "DOORWARD_SECRET_KEY": secret,
             "DOORWARD_DATABASE_URL": database_url,
             "DOORWARD_POLICIES": policies,
         }
-        done = CliRunner().invoke(cli, words, obj=create_app, env=env)
-        assert done.exit_code == 0, done.output
-        return done.output
+        result = CliRunner().invoke(cli, words, obj=create_app, env=env)
+        assert result.exit_code == 0, result.output
+        return result.output
 
-    token = identity(ann)
-    assert f"{kid(token)}  ES256  signing    signs identity+jwt from" in typed("keys", "list")
-    assert f"{kid(ann.access)}  ES256  signing    signs at+jwt from" in typed("keys", "list")
-    assert typed("keys", "rotate").count("It signs") == 2
-    assert typed("keys", "rotate").count("is already announced") == 2
-    assert "4 signing keys" in typed("secrets", "rewrap", secret=f"{NEWER},{SECRET}")
-    assert "Revoked" in typed("keys", "revoke", kid(token), "--yes", secret=NEWER)
+    token = get_identity(ann)
+    assert f"{read_kid(token)}  ES256  signing    signs identity+jwt from" in run_command(
+        "keys", "list"
+    )
+    assert f"{read_kid(ann.access)}  ES256  signing    signs at+jwt from" in run_command(
+        "keys", "list"
+    )
+    assert run_command("keys", "rotate").count("It signs") == 2
+    assert run_command("keys", "rotate").count("is already announced") == 2
+    assert "4 signing keys" in run_command("secrets", "rewrap", secret=f"{NEWER},{SECRET}")
+    assert "Revoked" in run_command("keys", "revoke", read_kid(token), "--yes", secret=NEWER)
     assert ann.whoami().status_code == 200

@@ -51,7 +51,7 @@ HASH = KNOWN["argon2id"]
 RENEWED = "$argon2id$v=19$m=64,t=1,p=1$"
 
 # Each is rejected by the import, and never matches if it is stored anyway.
-DEAR = {
+EXPENSIVE_HASHES = {
     "argon2, memory": "$argon2id$v=19$m=1048576,t=1,p=1$laOJTi90UDH6VIBDJF6aJw$HUTs7fmBK2emIC3Fzi0fcmpkA5yEpz0JucXp1MC+RmI",
     "argon2, passes": "argon2$argon2id$v=19$m=64,t=4000,p=1$laOJTi90UDH6VIBDJF6aJw$HUTs7fmBK2emIC3Fzi0fcmpkA5yEpz0JucXp1MC+RmI",
     "bcrypt": "$2b$15$diMLskQiS9kBSQImpDflLuKpBJoQm/eEoYFT4cFGWQsCw.zgMvDFa",
@@ -93,17 +93,17 @@ DAMAGED = {
 }
 
 
-def line(name: str, /, **changes) -> dict[str, object]:
+def build_line(name: str, /, **changes) -> dict[str, object]:
     """Build a valid line; None omits a field."""
     fields = {"username": name, "email": f"{name}@example.org", "password_hash": HASH, **changes}
     return {field: value for field, value in fields.items() if value is not None}
 
 
 @pytest.fixture
-def bring(tmp_path):
+def import_accounts(tmp_path):
     """Run the command with these lines in the file: objects, or raw bytes."""
 
-    def bring(service, lines, *options):
+    def run_import(service, lines, *options):
         file = tmp_path / "accounts.jsonl"
         file.write_bytes(
             b"".join(
@@ -119,16 +119,16 @@ def bring(tmp_path):
             DOORWARD_DATABASE_URL=service.settings.database_url,
         )
 
-    return bring
+    return run_import
 
 
-def hash_of(service, username: str) -> str:
+def get_password_hash(service, username: str) -> str:
     return service.scalar(
         "SELECT password_hash FROM accounts WHERE username = :username", username=username
     )
 
 
-def plant(service, password_hash: str):
+def insert_hash(service, password_hash: str):
     """Insert an account with a hash that the import would reject."""
     ann = service.actor("ann").sign_up()
     with service.open_database() as db:
@@ -136,20 +136,22 @@ def plant(service, password_hash: str):
     return ann
 
 
-def test_imported_users_sign_in_and_their_hash_is_renewed(service, bring):
-    done = bring(service, [line(name, password_hash=known) for name, known in KNOWN.items()])
-    assert (done.returncode, done.stdout) == (
+def test_imported_users_sign_in_and_their_hash_is_renewed(service, import_accounts):
+    result = import_accounts(
+        service, [build_line(name, password_hash=known) for name, known in KNOWN.items()]
+    )
+    assert (result.returncode, result.stdout) == (
         0,
         f"{len(KNOWN)} lines: {len(KNOWN)} imported, 0 rejected.\n",
-    ), done.stderr
+    ), result.stderr
     for name in KNOWN:
-        somebody = service.actor(name)
-        kept = hash_of(service, name)
-        assert somebody.login(password=PASSWORD + "x").status_code == 401, name
-        assert hash_of(service, name) == kept
-        assert somebody.login().status_code == 200, name
-        assert hash_of(service, name).startswith(RENEWED), name
-        assert somebody.login(username=f"{name}@EXAMPLE.org").status_code == 200, name
+        user = service.actor(name)
+        kept = get_password_hash(service, name)
+        assert user.login(password=PASSWORD + "x").status_code == 401, name
+        assert get_password_hash(service, name) == kept
+        assert user.login().status_code == 200, name
+        assert get_password_hash(service, name).startswith(RENEWED), name
+        assert user.login(username=f"{name}@EXAMPLE.org").status_code == 200, name
     assert (
         service.scalar(
             "SELECT count(*) FROM accounts WHERE password_hash NOT LIKE :ours", ours=f"{RENEWED}%"
@@ -158,7 +160,7 @@ def test_imported_users_sign_in_and_their_hash_is_renewed(service, bring):
     )
 
 
-def test_every_field_is_imported_or_gets_its_default(sqlite_service, bring):
+def test_every_field_is_imported_or_gets_its_default(sqlite_service, import_accounts):
     service = sqlite_service
     full = {
         "name": "Ann Other",
@@ -167,17 +169,17 @@ def test_every_field_is_imported_or_gets_its_default(sqlite_service, bring):
         "metadata": {"old_id": 7, "tags": ["ü"]},
     }
     lines = [
-        line(
+        build_line(
             "Ann",
             email="Ann@Example.org",
             created_at="2021-03-04T05:06:07.25+01:00",
             must_change_password=False,
             **full,
         ),
-        line("bob", name=None, locale=None) | {"metadata": None},
-        line("cem", must_change_password=True),
+        build_line("bob", name=None, locale=None) | {"metadata": None},
+        build_line("cem", must_change_password=True),
     ]
-    assert bring(service, lines).returncode == 0
+    assert import_accounts(service, lines).returncode == 0
     ann, bob, cem = (service.actor(name) for name in ("ann", "bob", "cem"))
     assert ann.login().status_code == bob.login().status_code == 200
     found = ann.get("/v1/me", token=ann.access).json["account"]
@@ -205,77 +207,77 @@ BROKEN = [
     ),
     (b"\xff\xfe{}\n", "line is not valid JSON: The text is not UTF-8."),
     (b'{"name": "' + b"x" * 40_000 + b'"}\n', "line is longer than 16384 bytes"),
-    (line("zoe", name="a\0b"), "line contains characters that are not allowed in text"),
-    (line("zoe", name="\ud800"), "line contains characters that are not allowed in text"),
-    (line("zoe", shoe_size=43), "line has an unknown field: shoe_size"),
-    ({**line("zoe"), "$2b$04$secret": 1}, "line has an unknown field\n"),
-    (line("zoe", username=None), "username is required"),
-    (line("zoe", email=None), "email is required"),
-    (line("zoe", password_hash=None), "password_hash is required"),
-    (line("zoe", username=7), "username must be a string"),
-    (line("zoe", email=["zoe@example.org"]), "email must be a string"),
-    (line("zoe", password_hash={"hash": HASH}), "password_hash must be a string"),
-    (line("admin"), "username is reserved"),
-    (line("zoë", email="zoe@example.org"), "username must have 3 to 32 characters"),
-    (line("zoe", email="zoe"), "email is not a valid email address"),
-    (line("zoe", email="zoe@localhost"), "email is not a valid email address"),
-    (line("zoe", name="a\nb"), "name must not contain control characters"),
-    (line("zoe", name=" "), "name must not be blank"),
-    (line("zoe", name="x" * 129), "name must have 1 to 128 characters"),
-    (line("zoe", locale="de_AT"), "locale must be a language tag"),
-    (line("zoe", timezone="Vienna"), "timezone is not a time zone"),
-    (line("zoe", metadata=[]), "metadata must be an object"),
-    (line("zoe", metadata={"x": "y" * 5000}), "metadata must not be larger than 4096 bytes"),
-    (line("zoe", must_change_password="yes"), "must_change_password must be true or false"),
-    (line("zoe", created_at="yesterday"), "created_at must be a time like"),
-    (line("zoe", created_at="2021-02-30T00:00:00Z"), "created_at must be a time like"),
-    (line("zoe", created_at="2021-02-03T00:00:00"), "created_at must be a time like"),
-    (line("zoe", created_at="2099-01-01T00:00:00Z"), "created_at must not be in the future"),
-    (line("zoe", password_hash="x" * 300), "password_hash must have at most 256 characters"),
-    (line("present", email="zoe@example.org"), "username belongs to an existing account"),
-    (line("zoe", email="Present@Example.org"), "email belongs to an existing account"),
-    (line("pending"), "username is reserved by a pending registration"),
-    (line("GOOD", email="zoe@example.org"), "username appears on an earlier line: 1"),
-    (line("zoe", email="Good@example.org"), "email appears on an earlier line: 1"),
+    (build_line("zoe", name="a\0b"), "line contains characters that are not allowed in text"),
+    (build_line("zoe", name="\ud800"), "line contains characters that are not allowed in text"),
+    (build_line("zoe", shoe_size=43), "line has an unknown field: shoe_size"),
+    ({**build_line("zoe"), "$2b$04$secret": 1}, "line has an unknown field\n"),
+    (build_line("zoe", username=None), "username is required"),
+    (build_line("zoe", email=None), "email is required"),
+    (build_line("zoe", password_hash=None), "password_hash is required"),
+    (build_line("zoe", username=7), "username must be a string"),
+    (build_line("zoe", email=["zoe@example.org"]), "email must be a string"),
+    (build_line("zoe", password_hash={"hash": HASH}), "password_hash must be a string"),
+    (build_line("admin"), "username is reserved"),
+    (build_line("zoë", email="zoe@example.org"), "username must have 3 to 32 characters"),
+    (build_line("zoe", email="zoe"), "email is not a valid email address"),
+    (build_line("zoe", email="zoe@localhost"), "email is not a valid email address"),
+    (build_line("zoe", name="a\nb"), "name must not contain control characters"),
+    (build_line("zoe", name=" "), "name must not be blank"),
+    (build_line("zoe", name="x" * 129), "name must have 1 to 128 characters"),
+    (build_line("zoe", locale="de_AT"), "locale must be a language tag"),
+    (build_line("zoe", timezone="Vienna"), "timezone is not a time zone"),
+    (build_line("zoe", metadata=[]), "metadata must be an object"),
+    (build_line("zoe", metadata={"x": "y" * 5000}), "metadata must not be larger than 4096 bytes"),
+    (build_line("zoe", must_change_password="yes"), "must_change_password must be true or false"),
+    (build_line("zoe", created_at="yesterday"), "created_at must be a time like"),
+    (build_line("zoe", created_at="2021-02-30T00:00:00Z"), "created_at must be a time like"),
+    (build_line("zoe", created_at="2021-02-03T00:00:00"), "created_at must be a time like"),
+    (build_line("zoe", created_at="2099-01-01T00:00:00Z"), "created_at must not be in the future"),
+    (build_line("zoe", password_hash="x" * 300), "password_hash must have at most 256 characters"),
+    (build_line("present", email="zoe@example.org"), "username belongs to an existing account"),
+    (build_line("zoe", email="Present@Example.org"), "email belongs to an existing account"),
+    (build_line("pending"), "username is reserved by a pending registration"),
+    (build_line("GOOD", email="zoe@example.org"), "username appears on an earlier line: 1"),
+    (build_line("zoe", email="Good@example.org"), "email appears on an earlier line: 1"),
     *[
-        (line("zoe", password_hash=dear), "password_hash is too expensive")
-        for name, dear in DEAR.items()
+        (build_line("zoe", password_hash=dear), "password_hash is too expensive")
+        for name, dear in EXPENSIVE_HASHES.items()
         if "no number" not in name
     ],
     *[
-        (line("zoe", password_hash=damaged), "password_hash is malformed")
+        (build_line("zoe", password_hash=damaged), "password_hash is malformed")
         for damaged in DAMAGED.values()
     ],
 ]
 
 
 def test_invalid_lines_are_reported_by_line_and_field_and_the_rest_imported(
-    make_service, empty_postgres_url, bring
+    make_service, empty_postgres_url, import_accounts
 ):
     service = make_service(empty_postgres_url)
     service.actor("present").sign_up()
     service.actor("pending").register()
     before = service.scalar("SELECT count(*) FROM accounts")
     lines = [
-        line("good"),
+        build_line("good"),
         *[broken for broken, _ in BROKEN],
         b"  \r\n",
-        line("zoe", email="zoe@example.org"),
-        line("last"),
+        build_line("zoe", email="zoe@example.org"),
+        build_line("last"),
     ]
-    dry = bring(service, lines, "--dry-run")
+    dry = import_accounts(service, lines, "--dry-run")
     assert service.scalar("SELECT count(*) FROM accounts") == before
-    done = bring(service, lines)
-    assert done.returncode == dry.returncode == 1
-    assert dry.stdout == done.stdout.replace(" imported,", " would be imported,")
-    said = done.stdout.splitlines(keepends=True)
+    result = import_accounts(service, lines)
+    assert result.returncode == dry.returncode == 1
+    assert dry.stdout == result.stdout.replace(" imported,", " would be imported,")
+    said = result.stdout.splitlines(keepends=True)
     for (number, (_, reason)), found in zip(enumerate(BROKEN, start=2), said, strict=False):
         assert found.startswith(f"line {number}: {reason}")
     assert said[len(BROKEN)] == f"{len(BROKEN) + 3} lines: 3 imported, {len(BROKEN)} rejected.\n"
     assert "       2  line contains characters that are not allowed in text\n" in said
     assert not re.search(
         r"\$2b|argon2\w*\$|pbkdf2|crypt[:$]|laOJTi90|E0WUo2rp|\$5\$|\$6\$|secret|horse",
-        done.stdout + done.stderr,
+        result.stdout + result.stderr,
     )
     assert {
         service.actor(name).login().status_code for name in ("good", "zoe", "last", "present")
@@ -284,9 +286,10 @@ def test_invalid_lines_are_reported_by_line_and_field_and_the_rest_imported(
 
 
 def test_damaged_or_extreme_hash_never_matches_and_costs_little(sqlite_service):
-    plant(sqlite_service, HASH)
+    insert_hash(sqlite_service, HASH)
     cases = {
-        f"case{number}": stored for number, stored in enumerate([*DEAR.values(), *DAMAGED.values()])
+        f"case{number}": stored
+        for number, stored in enumerate([*EXPENSIVE_HASHES.values(), *DAMAGED.values()])
     }
     with sqlite_service.open_database() as db:
         columns = "name, locale, timezone, metadata, status, epoch, roles_version, created_at"
@@ -301,12 +304,14 @@ def test_damaged_or_extreme_hash_never_matches_and_costs_little(sqlite_service):
         began = time.process_time()
         assert sqlite_service.actor(name).login().status_code == 401
         assert time.process_time() - began < 0.5, stored
-        assert hash_of(sqlite_service, name) == stored
+        assert get_password_hash(sqlite_service, name) == stored
     assert sqlite_service.actor("ann").login().status_code == 200
 
 
 def test_bcrypt_refuses_a_password_it_would_truncate(sqlite_service):
-    ann = plant(sqlite_service, "$2b$04$8qK6zVWTi.K3f7X5QlNANeEflcev8bXR9D95Sx84PZ1XQseFGRDoK")
+    ann = insert_hash(
+        sqlite_service, "$2b$04$8qK6zVWTi.K3f7X5QlNANeEflcev8bXR9D95Sx84PZ1XQseFGRDoK"
+    )
     assert ann.login(password="x" * 73).status_code == 401
     assert ann.login(password="x" * 71 + "é").status_code == 401
     assert ann.login(password="x" * 72).status_code == 200
@@ -314,26 +319,28 @@ def test_bcrypt_refuses_a_password_it_would_truncate(sqlite_service):
 
 
 def test_composed_and_decomposed_accents_both_match_an_imported_hash(sqlite_service):
-    ann = plant(sqlite_service, "$2b$04$nqQg6pqAZUBdorVHq4QfgeNvCgKXVjrWPFWzcG9o7pmx895owsA6m")
+    ann = insert_hash(
+        sqlite_service, "$2b$04$nqQg6pqAZUBdorVHq4QfgeNvCgKXVjrWPFWzcG9o7pmx895owsA6m"
+    )
     assert (
         ann.login(password=unicodedata.normalize("NFD", "Grüße aus Zürich, jeden Tag")).status_code
         == 200
     )
-    assert hash_of(sqlite_service, "ann").startswith(RENEWED)
+    assert get_password_hash(sqlite_service, "ann").startswith(RENEWED)
 
 
 def test_unreadable_file_exits_with_2(sqlite_service, tmp_path):
-    done = run_cli(
+    result = run_cli(
         "accounts",
         "import",
         str(tmp_path),
         DOORWARD_DATABASE_URL=sqlite_service.settings.database_url,
     )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert str(tmp_path) in done.stderr
+    assert (result.returncode, result.stdout) == (2, "")
+    assert str(tmp_path) in result.stderr
 
 
-def command(service, *words: str, **options) -> subprocess.Popen[bytes]:
+def start_command(service, *words: str, **options) -> subprocess.Popen[bytes]:
     cheap = {"DOORWARD_SECRET_KEY": SECRET, "DOORWARD_DATABASE_URL": service.settings.database_url}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(
@@ -341,10 +348,12 @@ def command(service, *words: str, **options) -> subprocess.Popen[bytes]:
     )
 
 
-def test_interrupted_import_can_be_repeated_without_changing_accounts(sqlite_service, bring):
-    people = [line(f"person{number}") for number in range(700)]
+def test_interrupted_import_can_be_repeated_without_changing_accounts(
+    sqlite_service, import_accounts
+):
+    people = [build_line(f"person{number}") for number in range(700)]
     raw = b"".join(json.dumps(each).encode() + b"\n" for each in people)
-    first = command(sqlite_service, "-m", "app", "accounts", "import", "-")
+    first = start_command(sqlite_service, "-m", "app", "accounts", "import", "-")
     first.stdin.write(raw)  # the first batch is full, the second waits for more
     first.stdin.flush()
     end = time.monotonic() + 60
@@ -361,7 +370,7 @@ def test_interrupted_import_can_be_repeated_without_changing_accounts(sqlite_ser
         sqlite_service.scalar(f"SELECT {what} FROM accounts WHERE username = 'person7'")
         for what in ("id", "created_at")
     ]
-    again = bring(sqlite_service, people)
+    again = import_accounts(sqlite_service, people)
     assert again.returncode == 1
     assert (
         "\n700 lines: 200 imported, 500 rejected.\n     500  username belongs to an existing account\n"
@@ -378,7 +387,9 @@ def test_interrupted_import_can_be_repeated_without_changing_accounts(sqlite_ser
 def test_two_imports_at_once_import_each_account_once(make_service, empty_postgres_url, tmp_path):
     service = make_service(empty_postgres_url)
     file = tmp_path / "accounts.jsonl"
-    file.write_text("".join(json.dumps(line(f"person{number}")) + "\n" for number in range(1500)))
+    file.write_text(
+        "".join(json.dumps(build_line(f"person{number}")) + "\n" for number in range(1500))
+    )
     env = {
         **clean_environment(),
         "DOORWARD_SECRET_KEY": SECRET,
@@ -390,13 +401,13 @@ def test_two_imports_at_once_import_each_account_once(make_service, empty_postgr
         with path.open("wb") as log:
             both.append(start_process("accounts", "import", str(file), env=env, log=log))
     assert {process.wait(60) for process in both} <= {0, 1}
-    said = [path.read_text() for path in logs]
+    outputs = [path.read_text() for path in logs]
     assert service.scalar("SELECT count(*) FROM accounts") == 1500
     totals = [
         re.search(r"^1500 lines: (\d+) imported, (\d+) rejected\.$", text, re.MULTILINE)
-        for text in said
+        for text in outputs
     ]
-    assert sum(int(total[1]) for total in totals) == 1500, said
+    assert sum(int(total[1]) for total in totals) == 1500, outputs
 
 
 MEASURED = """
@@ -420,12 +431,14 @@ def test_memory_stays_flat_and_a_thousand_rejections_are_shown(sqlite_service, t
         file = tmp_path / f"{number}.jsonl"
         with file.open("w") as lines:
             lines.writelines(
-                json.dumps(line(f"person{index}", **heavy)) + "\n" for index in range(number)
+                json.dumps(build_line(f"person{index}", **heavy)) + "\n" for index in range(number)
             )
             lines.write("{\n" * (number // 4))
-        done = command(sqlite_service, "-c", MEASURED, "accounts", "import", "--dry-run", str(file))
-        said, complaint = done.communicate(timeout=60)
-        assert done.returncode == 1, complaint
+        result = start_command(
+            sqlite_service, "-c", MEASURED, "accounts", "import", "--dry-run", str(file)
+        )
+        said, complaint = result.communicate(timeout=60)
+        assert result.returncode == 1, complaint
         assert (
             f"{number + number // 4} lines: {number} would be imported, {number // 4} rejected.".encode()
             in said

@@ -43,16 +43,16 @@ def ann(service):
 
 
 @pytest.fixture
-def small_ann(sqlite_service):
+def sqlite_ann(sqlite_service):
     return create_key_owner(sqlite_service)
 
 
-def api_of(actor):
+def create_api_client(actor):
     """Create an API client with the scope tokens:introspect."""
     return create_key(actor, "tokens:introspect", name="api")
 
 
-def told(actor, api, token: str, **fields):
+def introspect(actor, api, token: str, **fields):
     answer = post_form(
         actor,
         "/oauth/introspect",
@@ -65,15 +65,15 @@ def told(actor, api, token: str, **fields):
     return answer
 
 
-def revoked(actor, token: str, headers=None, **fields):
+def revoke(actor, token: str, headers=None, **fields):
     answer = post_form(actor, "/oauth/revoke", {"token": token, **fields}, headers=headers)
     assert answer.status_code == 200, answer.text
     assert answer.get_data() == b""
 
 
 def test_access_token_is_described_in_full(service, ann):
-    api, me = api_of(ann), ann.whoami().json
-    found = told(ann, api, ann.access).json
+    api, me = create_api_client(ann), ann.whoami().json
+    found = introspect(ann, api, ann.access).json
     now = int(service.clock.now().timestamp())
     assert found.pop("active") is True
     assert found.pop("exp") - found["iat"] == 300
@@ -93,29 +93,29 @@ def test_access_token_is_described_in_full(service, ann):
 
 
 def test_refresh_tokens_keys_and_key_tokens_are_described_by_type(service, ann):
-    api, key = api_of(ann), create_key(ann, "orders:read")
-    refresh = told(ann, api, ann.tokens["refresh_token"], token_type_hint="access_token").json
+    api, key = create_api_client(ann), create_key(ann, "orders:read")
+    refresh = introspect(ann, api, ann.tokens["refresh_token"], token_type_hint="access_token").json
     assert (refresh["token_type"], refresh["sid"]) == ("refresh_token", ann.tokens["session_id"])
     assert refresh["exp"] > service.clock.now().timestamp() + 86400
     assert refresh["scope"] == ann.tokens["scope"] != ""
-    shown = told(ann, api, key["key"]).json
-    assert (shown["token_type"], shown["client_id"], shown["scope"]) == (
+    key_claims = introspect(ann, api, key["key"]).json
+    assert (key_claims["token_type"], key_claims["client_id"], key_claims["scope"]) == (
         "api_key",
         key["id"],
         "orders:read",
     )
-    traded = told(ann, api, request_client_token(ann, key).json["access_token"]).json
-    assert (traded["token_type"], traded["client_id"], traded["sid"], traded["scope"]) == (
-        "Bearer",
-        key["id"],
-        key["id"],
-        "orders:read",
-    )
-    assert "auth_time" not in traded
+    token_claims = introspect(ann, api, request_client_token(ann, key).json["access_token"]).json
+    assert (
+        token_claims["token_type"],
+        token_claims["client_id"],
+        token_claims["sid"],
+        token_claims["scope"],
+    ) == ("Bearer", key["id"], key["id"], "orders:read")
+    assert "auth_time" not in token_claims
 
 
 def test_every_inactive_token_gets_the_same_bytes(service, ann):
-    api, ended = api_of(ann), ann.from_another_address()
+    api, ended = create_api_client(ann), ann.from_another_address()
     ended.login()
     expired = ann.access
     service.clock.push(seconds=331)
@@ -149,39 +149,39 @@ def test_every_inactive_token_gets_the_same_bytes(service, ann):
         "control": "a b",
         "unicode": "ä🙂",
     }
-    assert {name: told(ann, api, each).get_data() for name, each in dead.items()} == dict.fromkeys(
-        dead, NOT_ACTIVE
-    )
+    assert {
+        name: introspect(ann, api, each).get_data() for name, each in dead.items()
+    } == dict.fromkeys(dead, NOT_ACTIVE)
 
 
 def test_tokens_of_another_issuer_or_audience_are_inactive(make_service, sqlite_url):
     """Two services share a database and signing keys but have different issuers."""
-    here = make_service(sqlite_url, roles=ROLES)
-    ann = create_key_owner(here)
-    api = api_of(ann)
+    service = make_service(sqlite_url, roles=ROLES)
+    ann = create_key_owner(service)
+    api = create_api_client(ann)
     for settings in ({"issuer": "https://other.example"}, {"audience": "https://other.example"}):
-        there = make_service(sqlite_url, roles=ROLES, **settings)
-        bob = there.actor("ann", address="10.1.0.9")
+        other_service = make_service(sqlite_url, roles=ROLES, **settings)
+        bob = other_service.actor("ann", address="10.1.0.9")
         assert bob.login().status_code == 200
-        assert told(ann, api, bob.access).get_data() == NOT_ACTIVE
-        assert told(bob, api, bob.access).json["active"] is True
+        assert introspect(ann, api, bob.access).get_data() == NOT_ACTIVE
+        assert introspect(bob, api, bob.access).json["active"] is True
 
 
 def test_withdrawn_rights_are_not_reported(ann):
-    api, key = api_of(ann), create_key(ann, "orders:read", "orders:write")
+    api, key = create_api_client(ann), create_key(ann, "orders:read", "orders:write")
     token = request_client_token(ann, key).json["access_token"]
-    assert told(ann, api, token).json["scope"] == "orders:read orders:write"
+    assert introspect(ann, api, token).json["scope"] == "orders:read orders:write"
     ann.call(
         "PATCH", f"/v1/api-keys/{key['id']}", json={"scopes": ["orders:write"]}, token=ann.access
     )
-    assert told(ann, api, token).json["scope"] == "orders:write"
+    assert introspect(ann, api, token).json["scope"] == "orders:write"
 
 
 # Permissions.
 
 
-def test_caller_can_present_its_key_in_every_supported_way(small_ann):
-    api, body = api_of(small_ann), {"token": small_ann.access}
+def test_caller_can_present_its_key_in_every_supported_way(sqlite_ann):
+    api, body = create_api_client(sqlite_ann), {"token": sqlite_ann.access}
     key = api["key"]
     for headers, fields in [
         ({"X-API-Key": key}, body),
@@ -191,7 +191,7 @@ def test_caller_can_present_its_key_in_every_supported_way(small_ann):
         ({"X-API-Key": key}, {**body, "client_id": api["id"]}),
     ]:
         assert (
-            post_form(small_ann, "/oauth/introspect", fields, headers=headers).json["active"]
+            post_form(sqlite_ann, "/oauth/introspect", fields, headers=headers).json["active"]
             is True
         )
     for headers, fields in [
@@ -200,21 +200,21 @@ def test_caller_can_present_its_key_in_every_supported_way(small_ann):
         ({"Authorization": f"Bearer {key}", "X-API-Key": key}, body),
     ]:
         assert_oauth_error(
-            post_form(small_ann, "/oauth/introspect", fields, headers=headers),
+            post_form(sqlite_ann, "/oauth/introspect", fields, headers=headers),
             400,
             "invalid_request",
         )
 
 
-def test_other_callers_learn_nothing(sqlite_service, small_ann):
-    api, weak = api_of(small_ann), create_key(small_ann, "orders:read", name="weak")
-    for token in (small_ann.access, "x"):
+def test_other_callers_learn_nothing(sqlite_service, sqlite_ann):
+    api, weak = create_api_client(sqlite_ann), create_key(sqlite_ann, "orders:read", name="weak")
+    for token in (sqlite_ann.access, "x"):
         for headers in (
             {},
             {"X-API-Key": "x"},
-            {"Authorization": f"Bearer {small_ann.access}"},
+            {"Authorization": f"Bearer {sqlite_ann.access}"},
             {
-                "Authorization": f"Bearer {request_client_token(small_ann, api).json['access_token']}"
+                "Authorization": f"Bearer {request_client_token(sqlite_ann, api).json['access_token']}"
             },
             build_basic_auth(weak["id"], api["key"]),
             build_basic_auth("doorward", ""),
@@ -231,7 +231,10 @@ def test_other_callers_learn_nothing(sqlite_service, small_ann):
             )
         assert_oauth_error(
             post_form(
-                small_ann, "/oauth/introspect", {"token": token}, headers={"X-API-Key": weak["key"]}
+                sqlite_ann,
+                "/oauth/introspect",
+                {"token": token},
+                headers={"X-API-Key": weak["key"]},
             ),
             403,
             "insufficient_scope",
@@ -239,8 +242,8 @@ def test_other_callers_learn_nothing(sqlite_service, small_ann):
 
 
 def test_caller_whose_owner_lost_the_right_learns_nothing(service, ann):
-    api = api_of(ann)
-    assert told(ann, api, ann.access).json["active"] is True
+    api = create_api_client(ann)
+    assert introspect(ann, api, ann.access).json["active"] is True
     with service.units.open_read_write() as work:
         account = work.db.get_one(Account, ann.tokens["account"]["id"])
         work.db.delete(work.db.get_one(AccountRole, (account.id, "robot")))
@@ -252,29 +255,31 @@ def test_caller_whose_owner_lost_the_right_learns_nothing(service, ann):
     assert_oauth_error(answer, 403, "insufficient_scope")
 
 
-def test_only_a_post_with_a_token_is_accepted(small_ann):
-    api = api_of(small_ann)
+def test_only_a_post_with_a_token_is_accepted(sqlite_ann):
+    api = create_api_client(sqlite_ann)
     header = build_basic_auth(api["id"], api["key"])
     assert_oauth_error(
-        post_form(small_ann, "/oauth/introspect", {}, headers=header), 400, "invalid_request"
+        post_form(sqlite_ann, "/oauth/introspect", {}, headers=header), 400, "invalid_request"
     )
     assert_oauth_error(
-        post_form(small_ann, "/oauth/introspect", {"token": ""}, headers=header),
+        post_form(sqlite_ann, "/oauth/introspect", {"token": ""}, headers=header),
         400,
         "invalid_request",
     )
     assert_oauth_error(
-        post_form(small_ann, "/oauth/introspect", "token=a&token=b", headers=header),
+        post_form(sqlite_ann, "/oauth/introspect", "token=a&token=b", headers=header),
         400,
         "invalid_request",
     )
     assert_oauth_error(
-        post_form(small_ann, "/oauth/introspect", {"token": "a"}, headers=header, query="?token=b"),
+        post_form(
+            sqlite_ann, "/oauth/introspect", {"token": "a"}, headers=header, query="?token=b"
+        ),
         400,
         "invalid_request",
     )
     assert_oauth_error(
-        small_ann.get(f"/oauth/introspect?token={small_ann.access}", headers=header),
+        sqlite_ann.get(f"/oauth/introspect?token={sqlite_ann.access}", headers=header),
         405,
         "invalid_request",
     )
@@ -287,11 +292,11 @@ def test_warm_introspection_adds_one_round_trip_to_the_two_of_the_caller(
     server = redis.Redis.from_url(redis_url)
     CacheWatcher().watch(service.units)
     ann = create_key_owner(service)
-    api = api_of(ann)
-    told(ann, api, ann.access)
+    api = create_api_client(ann)
+    introspect(ann, api, ann.access)
     with count_work(service, server) as counts:
         for _ in range(3):
-            assert told(ann, api, ann.access).json["active"] is True
+            assert introspect(ann, api, ann.access).json["active"] is True
     assert counts["sql"] == 0
     # Each includes the reads for the caller: the key's entry with its rate limit, and its account.
     assert counts["commands"] == {
@@ -310,16 +315,16 @@ def test_warm_introspection_adds_one_round_trip_to_the_two_of_the_caller(
 @pytest.mark.parametrize(
     "hint", [{}, {"token_type_hint": "refresh_token"}, {"token_type_hint": "no_such_hint"}]
 )
-def test_either_token_revokes_the_session_with_any_hint(sqlite_service, small_ann, which, hint):
-    revoked(sqlite_service.actor("holder"), small_ann.tokens[which], client_id="doorward", **hint)
-    assert small_ann.whoami().status_code == 401
-    assert small_ann.refresh().status_code == 400
+def test_either_token_revokes_the_session_with_any_hint(sqlite_service, sqlite_ann, which, hint):
+    revoke(sqlite_service.actor("holder"), sqlite_ann.tokens[which], client_id="doorward", **hint)
+    assert sqlite_ann.whoami().status_code == 401
+    assert sqlite_ann.refresh().status_code == 400
 
 
 def test_revocation_ends_one_session_and_no_other(service, ann):
     other = ann.from_another_address()
     other.login()
-    revoked(ann, ann.access)
+    revoke(ann, ann.access)
     assert ann.whoami().status_code == 401
     assert other.whoami().status_code == 200
 
@@ -327,59 +332,59 @@ def test_revocation_ends_one_session_and_no_other(service, ann):
 def test_revoking_a_key_ends_its_tokens(service, ann):
     key = create_key(ann, "orders:read")
     token = request_client_token(ann, key).json["access_token"]
-    revoked(ann, key["key"], headers=build_basic_auth(key["id"], key["key"]))
+    revoke(ann, key["key"], headers=build_basic_auth(key["id"], key["key"]))
     assert ann.whoami(token).status_code == 401
     assert_oauth_error(request_client_token(ann, key), 401, "invalid_client")
 
 
-def test_token_issued_for_a_key_cannot_revoke_the_key(small_ann):
-    key = create_key(small_ann, "orders:read")
-    token = request_client_token(small_ann, key).json["access_token"]
+def test_token_issued_for_a_key_cannot_revoke_the_key(sqlite_ann):
+    key = create_key(sqlite_ann, "orders:read")
+    token = request_client_token(sqlite_ann, key).json["access_token"]
     assert_oauth_error(
-        post_form(small_ann, "/oauth/revoke", {"token": token}), 400, "unsupported_token_type"
+        post_form(sqlite_ann, "/oauth/revoke", {"token": token}), 400, "unsupported_token_type"
     )
-    assert small_ann.whoami(token).status_code == 200
-    assert request_client_token(small_ann, key).status_code == 200
+    assert sqlite_ann.whoami(token).status_code == 200
+    assert request_client_token(sqlite_ann, key).status_code == 200
 
 
-def test_revoking_an_unknown_token_is_200_and_changes_nothing(sqlite_service, small_ann):
-    key = create_key(small_ann, "orders:read")
+def test_revoking_an_unknown_token_is_200_and_changes_nothing(sqlite_service, sqlite_ann):
+    key = create_key(sqlite_ann, "orders:read")
     altered = key["key"][:-1] + ("a" if key["key"][-1] != "a" else "b")
-    header, words, _ = small_ann.access.split(".")
+    header, words, _ = sqlite_ann.access.split(".")
     for token in (
         "x",
         "ä",
         altered,
         generate_token("dwk", key["id"]).token,
         f"{header}.{words}.AAAA",
-        small_ann.tokens["session_id"],
+        sqlite_ann.tokens["session_id"],
         key["id"],
     ):
-        revoked(small_ann, token)
-    assert small_ann.whoami().status_code == 200
-    assert request_client_token(small_ann, key).status_code == 200
+        revoke(sqlite_ann, token)
+    assert sqlite_ann.whoami().status_code == 200
+    assert request_client_token(sqlite_ann, key).status_code == 200
 
 
-def test_presented_credentials_must_be_valid(small_ann):
-    key = create_key(small_ann, "orders:read")
+def test_presented_credentials_must_be_valid(sqlite_ann):
+    key = create_key(sqlite_ann, "orders:read")
     for headers in (
         build_basic_auth(key["id"], "x"),
         build_basic_auth("somebody", ""),
         {"Authorization": "Bearer x"},
     ):
         assert_oauth_error(
-            post_form(small_ann, "/oauth/revoke", {"token": small_ann.access}, headers=headers),
+            post_form(sqlite_ann, "/oauth/revoke", {"token": sqlite_ann.access}, headers=headers),
             401,
             "invalid_client",
         )
     assert_oauth_error(
-        post_form(small_ann, "/oauth/revoke", {"token": small_ann.access, "client_id": "other"}),
+        post_form(sqlite_ann, "/oauth/revoke", {"token": sqlite_ann.access, "client_id": "other"}),
         401,
         "invalid_client",
     )
     assert_oauth_error(
-        post_form(small_ann, "/oauth/revoke", {"token_type_hint": "access_token"}),
+        post_form(sqlite_ann, "/oauth/revoke", {"token_type_hint": "access_token"}),
         400,
         "invalid_request",
     )
-    assert small_ann.whoami().status_code == 200
+    assert sqlite_ann.whoami().status_code == 200

@@ -40,12 +40,12 @@ LIMITED = [
 ]
 
 
-def numbered(body: dict[str, str], number: int) -> dict[str, str]:
+def fill_number(body: dict[str, str], number: int) -> dict[str, str]:
     """Use another name each time, because repeated attempts for one name are throttled."""
     return {name: value.replace("{number}", str(number)) for name, value in body.items()}
 
 
-def limited(answer, name: str, quota: int, window: int) -> None:
+def assert_rate_limited(answer, name: str, quota: int, window: int) -> None:
     """Assert that the response has everything a client needs, and reveals nothing about accounts."""
     assert answer.status_code == 429
     assert answer.content_type == "application/problem+json"
@@ -66,9 +66,9 @@ def test_source_over_its_quota_gets_429_with_retry_after(sqlite_service, path, b
     name, quota, window = limit
     eve = sqlite_service.actor("eve")
     for number in range(quota):
-        assert eve.post(path, numbered(body, number)).status_code not in {429, 500, 503}
+        assert eve.post(path, fill_number(body, number)).status_code not in {429, 500, 503}
     for _ in range(3):
-        limited(eve.post(path, body), name, quota, window)
+        assert_rate_limited(eve.post(path, body), name, quota, window)
     assert sqlite_service.actor("ann").post(path, body).status_code != 429, (
         "another source is not concerned"
     )
@@ -104,14 +104,14 @@ def test_exhausted_window_is_the_one_reported(make_service, name, quota):
         [401, 401, 429] if quota == 300 else [401, 429, 429]
     )
     expected = (2, 60) if quota == 300 else (1, 3600)
-    limited(answers[1 if quota == 1 else 2], name, *expected)
+    assert_rate_limited(answers[1 if quota == 1 else 2], name, *expected)
 
 
 def test_right_password_is_rate_limited_like_a_wrong_one(make_service):
     ann = make_service(limit_login="2/minute").actor("ann").sign_up()
     assert ann.login(password="a wrong password, long enough").status_code == 401
     assert ann.login().status_code == 200
-    limited(ann.login(), "login", 2, 60)
+    assert_rate_limited(ann.login(), "login", 2, 60)
     assert ann.whoami().status_code == 200, "who is signed in stays so"
     assert ann.refresh().status_code == 200
 
@@ -145,23 +145,23 @@ def test_limit_resets_when_retry_after_said(make_service):
 
 # Sources.
 
-SAME, OTHER = True, False
+SAME_CLIENT, OTHER_CLIENT = True, False
 
 
 @pytest.mark.parametrize(
     ("first", "second", "one_source"),
     [
-        ("192.0.2.1", "192.0.2.1", SAME),
-        ("192.0.2.1", "192.0.2.2", OTHER),
-        ("2001:db8::1", "2001:db8::2", SAME),
-        ("2001:db8::1", "2001:db8:0:0:ffff:ffff:ffff:ffff", SAME),
-        ("2001:db8::1", "2001:DB8:0000:0000::0001", SAME),
-        ("2001:db8:0:1::1", "2001:db8:0:2::1", OTHER),
-        ("2001:db8::1", "2001:db9::1", OTHER),
-        ("::ffff:192.0.2.1", "192.0.2.1", SAME),
-        ("::ffff:192.0.2.1", "::ffff:c000:201", SAME),
-        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", OTHER),
-        ("fe80::1%eth0", "fe80::2%eth1", SAME),
+        ("192.0.2.1", "192.0.2.1", SAME_CLIENT),
+        ("192.0.2.1", "192.0.2.2", OTHER_CLIENT),
+        ("2001:db8::1", "2001:db8::2", SAME_CLIENT),
+        ("2001:db8::1", "2001:db8:0:0:ffff:ffff:ffff:ffff", SAME_CLIENT),
+        ("2001:db8::1", "2001:DB8:0000:0000::0001", SAME_CLIENT),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", OTHER_CLIENT),
+        ("2001:db8::1", "2001:db9::1", OTHER_CLIENT),
+        ("::ffff:192.0.2.1", "192.0.2.1", SAME_CLIENT),
+        ("::ffff:192.0.2.1", "::ffff:c000:201", SAME_CLIENT),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", OTHER_CLIENT),
+        ("fe80::1%eth0", "fe80::2%eth1", SAME_CLIENT),
     ],
 )
 def test_source_is_an_ipv4_address_or_an_ipv6_prefix_64(make_service, first, second, one_source):
@@ -254,7 +254,8 @@ def test_concurrent_requests_never_exceed_the_quota(service, path, body, quota):
     with ThreadPoolExecutor(8) as threads:
         statuses = list(
             threads.map(
-                lambda number: eve.post(path, numbered(body, number)).status_code, range(quota + 20)
+                lambda number: eve.post(path, fill_number(body, number)).status_code,
+                range(quota + 20),
             )
         )
     assert statuses.count(429) == 20
@@ -278,13 +279,13 @@ def test_recipient_gets_five_emails_an_hour_with_an_unchanged_answer(make_servic
         assert answer.status_code == 202
         assert answer.json["next"] == "confirm_email"
         sent.append(len(service.mailbox("ann@example.org")))
-        a_minute_passes(service)
+        age_hits_by_a_minute(service)
     assert sent == [1, 2, 3, 4, 5, 5, 5, 5]
     assert service.actor("bob").register().status_code == 202
     assert len(service.mailbox("bob@example.org")) == 1
 
 
-def a_minute_passes(service) -> None:
+def age_hits_by_a_minute(service) -> None:
     """Move recorded hits back by a minute instead of waiting, because windows use the clock of the machine."""
     for events in service.units.limiter._storage.events.values():
         for event in events:

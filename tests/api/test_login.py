@@ -22,7 +22,7 @@ REFUSED = {
 }
 
 
-def without_names(answer):
+def normalize_response(answer):
     """Return everything a stranger could compare, without the request id."""
     headers = {name: value for name, value in answer.headers if name != "X-Request-Id"}
     assert answer.headers["X-Request-Id"] == answer.json["request_id"]
@@ -65,7 +65,7 @@ def test_every_refusal_has_the_same_answer(service):
         "an undefined domain": {"username": "ann@xn--"},
     }
     answers = {
-        name: without_names(
+        name: normalize_response(
             service.actor("x").post("/v1/login", {"username": "ann", "password": PASSWORD, **body})
         )
         for name, body in tries.items()
@@ -216,7 +216,7 @@ def test_login_returns_both_tokens_and_the_session_details(make_service, databas
 
 
 @pytest.mark.parametrize(
-    ("longest", "asked", "given"),
+    ("longest", "requested", "granted"),
     [
         (30 * 86400, 60, 60),
         (30 * 86400, 3600, 3600),
@@ -227,12 +227,12 @@ def test_login_returns_both_tokens_and_the_session_details(make_service, databas
         (30 * 86400, None, 14 * 86400),
     ],
 )
-def test_login_can_request_a_shorter_session(make_service, longest, asked, given):
+def test_login_can_request_a_shorter_session(make_service, longest, requested, granted):
     service = make_service(session_max_ttl=timedelta(seconds=longest))
     ann = service.actor().sign_up()
-    assert ann.login(**({"expires_in": asked} if asked else {})).status_code == 200
-    assert given - 5 <= ann.tokens["refresh_expires_in"] <= given
-    assert ann.tokens["expires_in"] <= min(given, 300)
+    assert ann.login(**({"expires_in": requested} if requested else {})).status_code == 200
+    assert granted - 5 <= ann.tokens["refresh_expires_in"] <= granted
+    assert ann.tokens["expires_in"] <= min(granted, 300)
 
 
 def test_short_session_expires_even_when_refreshed(service):
@@ -313,34 +313,34 @@ def test_unusable_stored_hash_never_matches(sqlite_service, stored):
 def test_owner_is_emailed_only_for_a_new_network_or_agent(service):
     ann = service.actor(address="198.51.100.1", agent="phone").sign_in()
 
-    def notices():
+    def list_notices():
         return [
             mail
             for mail in service.mailbox(ann.email)
             if "198.51" in mail["text"] or "2001:db8" in mail["text"]
         ]
 
-    assert len(notices()) == 1
+    assert len(list_notices()) == 1
     ann.login()
-    assert len(notices()) == 1
+    assert len(list_notices()) == 1
     ann.agent = "laptop"
     ann.login()
     ann.login()
-    assert len(notices()) == 2
+    assert len(list_notices()) == 2
     ann.address = "198.51.100.2"
     ann.login()
     ann.login()
-    assert len(notices()) == 3
-    assert "198.51.100.2" in notices()[0]["text"]
-    assert "laptop" in notices()[0]["text"]
+    assert len(list_notices()) == 3
+    assert "198.51.100.2" in list_notices()[0]["text"]
+    assert "laptop" in list_notices()[0]["text"]
     ann.address = "2001:db8::1"
     ann.login()
     ann.address = "2001:db8::2"  # the same /64
     ann.login()
-    assert len(notices()) == 4
+    assert len(list_notices()) == 4
     ann.address = "2001:db8:0:1::1"
     ann.login()
-    assert len(notices()) == 5
+    assert len(list_notices()) == 5
 
 
 def test_failed_login_sends_no_email(sqlite_service):

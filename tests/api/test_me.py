@@ -17,8 +17,8 @@ def ann(service):
 
 
 def test_whoami_names_the_principal(ann):
-    who = ann.whoami().json
-    assert set(who) == {
+    principal = ann.whoami().json
+    assert set(principal) == {
         "account_id",
         "username",
         "kind",
@@ -27,11 +27,11 @@ def test_whoami_names_the_principal(ann):
         "session_id",
         "expires_at",
     }
-    assert who["account_id"] == ann.tokens["account"]["id"]
-    assert (who["username"], who["kind"]) == ("ann", "session")
-    assert (who["scopes"], who["roles"]) == ([], [])
-    assert who["session_id"] == ann.tokens["session_id"]
-    assert TIME.fullmatch(who["expires_at"])
+    assert principal["account_id"] == ann.tokens["account"]["id"]
+    assert (principal["username"], principal["kind"]) == ("ann", "session")
+    assert (principal["scopes"], principal["roles"]) == ([], [])
+    assert principal["session_id"] == ann.tokens["session_id"]
+    assert TIME.fullmatch(principal["expires_at"])
 
 
 def test_me_shows_the_account_and_the_current_session(ann):
@@ -176,13 +176,13 @@ def test_methods_tell_a_login_page_what_it_needs(make_service):
 
 
 def test_probes_and_version_return_their_documents(service):
-    nobody = service.actor()
-    assert nobody.get("/livez").json == {"status": "alive"}
-    assert nobody.get("/readyz").json == {
+    anonymous = service.actor()
+    assert anonymous.get("/livez").json == {"status": "alive"}
+    assert anonymous.get("/readyz").json == {
         "status": "ready",
         "checks": dict.fromkeys(("database", "schema", "clock", "keys"), "ok"),
     }
-    assert nobody.get("/version").json == {"name": "doorward", "version": VERSION}
+    assert anonymous.get("/version").json == {"name": "doorward", "version": VERSION}
 
 
 def test_outdated_schema_is_not_ready(sqlite_service):

@@ -48,16 +48,16 @@ def bob(service):
 
 
 @pytest.fixture
-def small_app(make_service, sqlite_url):
+def sqlite_app(make_service, sqlite_url):
     return sign_in_with_role(make_service(sqlite_url, roles=ROLES), "app", "founder")
 
 
-def members(actor, thing="list/7", query="", token=None):
+def list_members(actor, thing="list/7", query="", token=None):
     return actor.get(f"/v1/memberships/{thing}{query}", token=token or actor.access)
 
 
-def levels(app) -> dict[str, str]:
-    return {item["username"]: item["level"] for item in members(app).json["items"]}
+def get_levels(app) -> dict[str, str]:
+    return {item["username"]: item["level"] for item in list_members(app).json["items"]}
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_level_includes_all_below_and_everyone_has_the_lowest(service, app, ann,
 def test_new_level_replaces_the_previous_one(app, ann):
     for level in ("member", "secret", "invitee"):
         assert grant_membership(app, ann, level).status_code == 204
-        assert levels(app) == {"ann": level}
+        assert get_levels(app) == {"ann": level}
     assert revoke_membership(app, ann).status_code == 204
-    assert levels(app) == {}
+    assert get_levels(app) == {}
     assert list_roles(ann, ann) == []
     assert revoke_membership(app, ann).status_code == 204
 
@@ -106,12 +106,12 @@ def test_only_a_change_increments_the_rights_version(service, app, ann):
     "level",
     ["owner", "Member", "member ", "", "public,secret", "secret-secret", 3, None, ["member"]],
 )
-def test_unknown_level_is_an_error_and_grants_nothing(small_app, level):
-    app, ann = small_app, small_app.service.actor("ann").sign_in()
+def test_unknown_level_is_an_error_and_grants_nothing(sqlite_app, level):
+    app, ann = sqlite_app, sqlite_app.service.actor("ann").sign_in()
     answer = grant_membership(app, ann, level)
     assert answer.status_code == 422
     assert list(answer.json["errors"]) == ["/level"]
-    assert levels(app) == {}
+    assert get_levels(app) == {}
     assert list_roles(ann, ann) == []
 
 
@@ -129,11 +129,11 @@ def test_unknown_level_is_an_error_and_grants_nothing(small_app, level):
         "list/" + "7" * 65,
     ],
 )
-def test_ambiguous_names_are_refused(small_app, thing):
-    app, ann = small_app, small_app.service.actor("ann").sign_in()
+def test_ambiguous_names_are_refused(sqlite_app, thing):
+    app, ann = sqlite_app, sqlite_app.service.actor("ann").sign_in()
     assert grant_membership(app, ann, "member", resource=thing).status_code == 422
     assert revoke_membership(app, ann, resource=thing).status_code == 422
-    assert members(app, thing).status_code == 422
+    assert list_members(app, thing).status_code == 422
 
 
 @pytest.mark.parametrize(
@@ -182,8 +182,8 @@ def test_key_creates_resources_of_its_own_type_only(app, ann):
     assert (
         grant_membership(app, ann, "member", token=create_key(app, "roles:read")).status_code == 403
     )
-    assert members(app, token=key).status_code == 200
-    assert members(app, token=create_key(app)).status_code == 403
+    assert list_members(app, token=key).status_code == 200
+    assert list_members(app, token=create_key(app)).status_code == 403
 
 
 def test_key_is_not_a_member_and_cannot_leave(app, ann):
@@ -196,10 +196,10 @@ def test_key_is_not_a_member_and_cannot_leave(app, ann):
     for answer in (
         grant_membership(app, ann, "invitee", token=key),
         revoke_membership(app, app, token=key),
-        members(app, token=key),
+        list_members(app, token=key),
     ):
         assert (answer.status_code, answer.json["code"]) == (403, "insufficient_scope")
-    assert levels(app) == {"app": "secret"}
+    assert get_levels(app) == {"app": "secret"}
 
 
 def test_key_creates_no_resource_after_its_owner_lost_the_right(service, app, ann):
@@ -215,7 +215,7 @@ def test_key_creates_no_resource_after_its_owner_lost_the_right(service, app, an
 def test_administrators_can_manage_every_membership(service, ann):
     boss = sign_in_with_role(service, "boss", "admin")
     assert grant_membership(boss, ann, "secret", resource="any/1").status_code == 204
-    assert members(boss, "any/1").json["items"][0]["level"] == "secret"
+    assert list_members(boss, "any/1").json["items"][0]["level"] == "secret"
     assert revoke_membership(boss, ann, resource="any/1").status_code == 204
 
 
@@ -249,14 +249,18 @@ def test_managers_change_only_members_up_to_their_own_level(make_service, sqlite
             revoke_membership(ann, bob) if wanted is None else grant_membership(ann, bob, wanted)
         )
         assert answer.status_code == (204 if allowed else 403), (own, present, wanted)
-        assert levels(app).get("bob") == (wanted if allowed else present), (own, present, wanted)
+        assert get_levels(app).get("bob") == (wanted if allowed else present), (
+            own,
+            present,
+            wanted,
+        )
 
 
 def test_manager_of_one_resource_cannot_manage_another(app, ann, bob):
     grant_membership(app, ann, "secret", resource="list/7")
     for thing in ("list/8", "lists/7", "list/07"):
         assert grant_membership(ann, bob, "invitee", resource=thing).status_code == 403
-        assert members(ann, thing).status_code == 403
+        assert list_members(ann, thing).status_code == 403
 
 
 def test_members_cannot_add_or_promote_themselves_but_can_leave(app, ann):
@@ -314,8 +318,8 @@ def test_level_removed_from_the_setting_grants_nothing(make_service, sqlite_url)
         actor.service = after
     assert list_roles(ann, ann) == []
     assert grant_membership(ann, bob, "invitee").status_code == 403
-    asked = {"account_id": get_account_id(ann), "resource": "list", "id": "7", "level": "invitee"}
-    assert ann.post("/v1/roles/check", {"checks": [asked]}, token=ann.access).json == {
+    check = {"account_id": get_account_id(ann), "resource": "list", "id": "7", "level": "invitee"}
+    assert ann.post("/v1/roles/check", {"checks": [check]}, token=ann.access).json == {
         "decisions": [False]
     }
     assert (
@@ -337,7 +341,7 @@ def test_list_continues_at_its_cursor(service, app):
         grant_membership(app, one, "member")
     found, cursor = [], ""
     while cursor is not None:
-        part = members(app, query=f"?limit=2{'&cursor=' + cursor if cursor else ''}").json
+        part = list_members(app, query=f"?limit=2{'&cursor=' + cursor if cursor else ''}").json
         assert len(part["items"]) <= 2
         found += part["items"]
         cursor = part["next"]
@@ -352,11 +356,11 @@ def test_forged_cursor_or_cursor_of_another_list_is_rejected(service, app, ann, 
     for thing in ("list/7", "list/8"):
         grant_membership(app, ann, "member", resource=thing)
         grant_membership(app, bob, "member", resource=thing)
-    cursor = members(app, query="?limit=1").json["next"]
-    assert members(app, query=f"?cursor={cursor}").status_code == 200
-    assert members(app, "list/8", f"?cursor={cursor}").status_code == 422
+    cursor = list_members(app, query="?limit=1").json["next"]
+    assert list_members(app, query=f"?cursor={cursor}").status_code == 200
+    assert list_members(app, "list/8", f"?cursor={cursor}").status_code == 422
     for made_up in ("x", cursor[:-1], cursor + "0", "YWNj." + cursor.partition(".")[2], "%FF", "."):
-        answer = members(app, query=f"?cursor={made_up}")
+        answer = list_members(app, query=f"?cursor={made_up}")
         assert (answer.status_code, list(answer.json["errors"])) == (422, ["/query/cursor"])
 
 
@@ -373,8 +377,8 @@ def test_forged_cursor_or_cursor_of_another_list_is_rejected(service, app, ann, 
         "?page=2",
     ],
 )
-def test_invalid_list_query_is_an_error(small_app, query):
-    assert members(small_app, query=query).status_code == 422
+def test_invalid_list_query_is_an_error(sqlite_app, query):
+    assert list_members(sqlite_app, query=query).status_code == 422
 
 
 def test_members_at_the_managing_level_see_the_list(service, app, ann, bob):
@@ -382,8 +386,8 @@ def test_members_at_the_managing_level_see_the_list(service, app, ann, bob):
     grant_membership(app, bob, "invitee")
     for level, status in (("invitee", 403), ("member", 403), ("manager", 200), ("secret", 200)):
         grant_membership(app, ann, level)
-        assert members(ann).status_code == status
-    assert members(reader).status_code == 200
+        assert list_members(ann).status_code == status
+    assert list_members(reader).status_code == 200
     assert grant_membership(reader, bob, "member").status_code == 403
 
 
@@ -391,7 +395,7 @@ def test_membership_of_a_deleted_account_is_not_listed(service, app, ann, bob):
     grant_membership(app, ann, "member")
     grant_membership(app, bob, "member")
     service.scalar("UPDATE accounts SET status = 'deleted' WHERE username = 'bob' RETURNING id")
-    assert levels(app) == {"ann": "member"}
+    assert get_levels(app) == {"ann": "member"}
 
 
 def test_each_change_is_audited_with_its_api_key(service, app, ann):

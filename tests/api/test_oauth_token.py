@@ -41,11 +41,11 @@ def ann(service):
 
 
 @pytest.fixture
-def small_ann(sqlite_service):
+def sqlite_ann(sqlite_service):
     return create_key_owner(sqlite_service)
 
 
-def claims(token: str) -> dict:
+def read_claims(token: str) -> dict:
     payload = token.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
 
@@ -64,10 +64,10 @@ def test_key_is_exchanged_for_an_access_token(service, ann):
     assert set(answer.json) == {"access_token", "token_type", "expires_in", "scope"}
     assert (answer.json["token_type"], answer.json["expires_in"]) == ("Bearer", 300)
     assert answer.json["scope"] == "orders:read orders:write"
-    said = claims(answer.json["access_token"])
-    assert said["sid"] == said["client_id"] == key["id"]
-    assert said["sub"] == ann.tokens["account"]["id"]
-    assert said["roles"] == []
+    claims = read_claims(answer.json["access_token"])
+    assert claims["sid"] == claims["client_id"] == key["id"]
+    assert claims["sub"] == ann.tokens["account"]["id"]
+    assert claims["roles"] == []
     me = robot.whoami(answer.json["access_token"]).json
     assert (me["kind"], me["key_id"], me["scopes"]) == (
         CredentialKind.API_KEY,
@@ -87,7 +87,7 @@ def test_client_credentials_may_be_in_the_form(ann, service):
 
 
 @pytest.mark.parametrize(
-    ("asked", "given"),
+    ("requested", "granted"),
     [
         ("orders:read", "orders:read"),
         ("orders:write orders:read", "orders:read orders:write"),
@@ -96,24 +96,24 @@ def test_client_credentials_may_be_in_the_form(ann, service):
         ("", "orders:read orders:write"),
     ],
 )
-def test_token_scope_is_the_request_limited_by_the_key(small_ann, asked, given):
-    key = create_key(small_ann, "orders:read", "orders:write")
-    assert request_client_token(small_ann, key, scope=asked).json["scope"] == given
+def test_token_scope_is_the_request_limited_by_the_key(sqlite_ann, requested, granted):
+    key = create_key(sqlite_ann, "orders:read", "orders:write")
+    assert request_client_token(sqlite_ann, key, scope=requested).json["scope"] == granted
 
 
 @pytest.mark.parametrize(
-    "asked", ["admin:all", "orders:read  orders:write", " orders:read", "orders:*", "a\\b", "ä"]
+    "requested", ["admin:all", "orders:read  orders:write", " orders:read", "orders:*", "a\\b", "ä"]
 )
-def test_scopes_that_cannot_be_granted_are_refused(small_ann, asked):
+def test_scopes_that_cannot_be_granted_are_refused(sqlite_ann, requested):
     assert_oauth_error(
-        request_client_token(small_ann, create_key(small_ann, "orders:read"), scope=asked),
+        request_client_token(sqlite_ann, create_key(sqlite_ann, "orders:read"), scope=requested),
         400,
         "invalid_scope",
     )
 
 
-def test_a_key_without_scopes_gets_a_token_without_scopes(small_ann):
-    answer = request_client_token(small_ann, create_key(small_ann))
+def test_a_key_without_scopes_gets_a_token_without_scopes(sqlite_ann):
+    answer = request_client_token(sqlite_ann, create_key(sqlite_ann))
     assert answer.status_code == 200
     assert answer.json["scope"] == ""
 
@@ -201,10 +201,10 @@ def test_tokens_of_a_deleted_key_are_refused_after_a_redis_flush(
 # Client authentication.
 
 
-def test_id_and_secret_must_agree_and_every_failure_is_the_same(sqlite_service, small_ann):
+def test_id_and_secret_must_agree_and_every_failure_is_the_same(sqlite_service, sqlite_ann):
     key, other = (
-        create_key(small_ann, "orders:read"),
-        create_key(small_ann, "orders:read", name="other"),
+        create_key(sqlite_ann, "orders:read"),
+        create_key(sqlite_ann, "orders:read", name="other"),
     )
     altered = key["key"][:-1] + ("a" if key["key"][-1] != "a" else "b")
     wrong = [
@@ -215,13 +215,13 @@ def test_id_and_secret_must_agree_and_every_failure_is_the_same(sqlite_service, 
         ("", key["key"]),
         ("doorward", key["key"]),
         ("doorward", ""),
-        ("ann", small_ann.password),
+        ("ann", sqlite_ann.password),
         (key["key"], key["key"]),
         (key["id"] + "\0", key["key"]),
         (key["id"], key["key"] + " "),
         ("käy", "schlüssel"),
     ]
-    told = set()
+    bodies = set()
     for name, secret in wrong:
         answer = post_form(
             sqlite_service.actor("robot"),
@@ -230,24 +230,24 @@ def test_id_and_secret_must_agree_and_every_failure_is_the_same(sqlite_service, 
             headers=build_basic_auth(name, secret),
         )
         assert_oauth_error(answer, 401, "invalid_client")
-        told.add(answer.get_data())
-    assert len(told) == 1
+        bodies.add(answer.get_data())
+    assert len(bodies) == 1
 
 
-def test_basic_credentials_are_percent_decoded(small_ann):
+def test_basic_credentials_are_percent_decoded(sqlite_ann):
     """RFC 6749 section 2.3.1: unreserved characters may be percent-encoded too."""
-    key = create_key(small_ann, "orders:read")
+    key = create_key(sqlite_ann, "orders:read")
     every = {name: "".join(f"%{byte:02X}" for byte in key[name].encode()) for name in ("id", "key")}
     grant = {"grant_type": "client_credentials"}
     assert (
         post_form(
-            small_ann, "/oauth/token", grant, headers=build_basic_auth(every["id"], every["key"])
+            sqlite_ann, "/oauth/token", grant, headers=build_basic_auth(every["id"], every["key"])
         ).status_code
         == 200
     )
     assert (
         post_form(
-            small_ann,
+            sqlite_ann,
             "/oauth/token",
             grant,
             headers=build_basic_auth(quote(key["id"]), every["key"]),
@@ -257,7 +257,7 @@ def test_basic_credentials_are_percent_decoded(small_ann):
     for secret in (key["key"] + ":", ":" + key["key"], "%ff", "%" + key["key"], "+" + key["key"]):
         assert_oauth_error(
             post_form(
-                small_ann, "/oauth/token", grant, headers=build_basic_auth(key["id"], secret)
+                sqlite_ann, "/oauth/token", grant, headers=build_basic_auth(key["id"], secret)
             ),
             401,
             "invalid_client",
@@ -279,10 +279,10 @@ def test_basic_credentials_are_percent_decoded(small_ann):
         "Basic Zm9vOmJhcg==, Basic Zm9vOmJhcg==",
     ],
 )
-def test_malformed_basic_header_is_refused(small_ann, header):
+def test_malformed_basic_header_is_refused(sqlite_ann, header):
     assert_oauth_error(
         post_form(
-            small_ann,
+            sqlite_ann,
             "/oauth/token",
             {"grant_type": "client_credentials"},
             headers={"Authorization": header},
@@ -292,42 +292,42 @@ def test_malformed_basic_header_is_refused(small_ann, header):
     )
 
 
-def test_client_must_use_one_authentication_method(small_ann):
-    key = create_key(small_ann, "orders:read")
+def test_client_must_use_one_authentication_method(sqlite_ann):
+    key = create_key(sqlite_ann, "orders:read")
     header, grant = build_basic_auth(key["id"], key["key"]), {"grant_type": "client_credentials"}
     twice = {**grant, "client_id": key["id"], "client_secret": key["key"]}
     assert_oauth_error(
-        post_form(small_ann, "/oauth/token", twice, headers=header), 400, "invalid_request"
+        post_form(sqlite_ann, "/oauth/token", twice, headers=header), 400, "invalid_request"
     )
     assert_oauth_error(
         post_form(
-            small_ann, "/oauth/token", {**grant, "client_secret": key["key"]}, headers=header
+            sqlite_ann, "/oauth/token", {**grant, "client_secret": key["key"]}, headers=header
         ),
         400,
         "invalid_request",
     )
     assert_oauth_error(
-        post_form(small_ann, "/oauth/token", {**grant, "client_id": "doorward"}, headers=header),
+        post_form(sqlite_ann, "/oauth/token", {**grant, "client_id": "doorward"}, headers=header),
         400,
         "invalid_request",
     )
     assert (
         post_form(
-            small_ann, "/oauth/token", {**grant, "client_id": key["id"]}, headers=header
+            sqlite_ann, "/oauth/token", {**grant, "client_id": key["id"]}, headers=header
         ).status_code
         == 200
     )
 
 
-def test_bearer_and_api_key_headers_are_not_client_authentication(small_ann):
-    key, grant = create_key(small_ann, "orders:read"), {"grant_type": "client_credentials"}
+def test_bearer_and_api_key_headers_are_not_client_authentication(sqlite_ann):
+    key, grant = create_key(sqlite_ann, "orders:read"), {"grant_type": "client_credentials"}
     for headers in (
         {"X-API-Key": key["key"]},
         {"Authorization": f"Bearer {key['key']}"},
-        {"Authorization": f"Bearer {small_ann.access}"},
+        {"Authorization": f"Bearer {sqlite_ann.access}"},
     ):
         assert_oauth_error(
-            post_form(small_ann, "/oauth/token", grant, headers=headers), 401, "invalid_client"
+            post_form(sqlite_ann, "/oauth/token", grant, headers=headers), 401, "invalid_client"
         )
 
 
@@ -362,7 +362,7 @@ def test_failures_count_for_the_source_and_never_for_the_key(make_service):
 # Refresh tokens.
 
 
-def refreshed(actor, **fields):
+def refresh_token(actor, **fields):
     return post_form(
         actor,
         "/oauth/token",
@@ -371,7 +371,7 @@ def refreshed(actor, **fields):
 
 
 def test_refresh_token_grant_works_like_token_refresh(ann):
-    answer = refreshed(ann, client_id="doorward")
+    answer = refresh_token(ann, client_id="doorward")
     assert answer.status_code == 200
     assert set(answer.json) == {
         "access_token",
@@ -385,58 +385,58 @@ def test_refresh_token_grant_works_like_token_refresh(ann):
     assert answer.json["session_id"] == ann.tokens["session_id"]
     assert answer.json["refresh_token"] != ann.tokens["refresh_token"]
     assert ann.whoami(answer.json["access_token"]).status_code == 200
-    again = refreshed(ann)  # within the grace period: the same successor
+    again = refresh_token(ann)  # within the grace period: the same successor
     assert again.json["refresh_token"] == answer.json["refresh_token"]
 
 
 def test_reused_refresh_token_revokes_the_session_here_too(service, ann):
     first = ann.tokens["refresh_token"]
-    assert refreshed(ann).status_code == 200
+    assert refresh_token(ann).status_code == 200
     service.clock.push(seconds=31)
-    assert_oauth_error(refreshed(ann), 400, "invalid_grant")
+    assert_oauth_error(refresh_token(ann), 400, "invalid_grant")
     assert ann.refresh(first).status_code == 400
     assert ann.whoami().status_code == 401
 
 
 def test_scope_cannot_exceed_the_session_and_refusal_consumes_nothing(service, ann):
-    assert refreshed(ann, scope="orders:read").json["scope"] == " ".join(sorted(ROLES["robot"]))
+    assert refresh_token(ann, scope="orders:read").json["scope"] == " ".join(sorted(ROLES["robot"]))
     ann.login()
-    assert_oauth_error(refreshed(ann, scope="orders:read admin:all"), 400, "invalid_scope")
+    assert_oauth_error(refresh_token(ann, scope="orders:read admin:all"), 400, "invalid_scope")
     service.clock.push(seconds=60)
-    assert refreshed(ann).status_code == 200
+    assert refresh_token(ann).status_code == 200
 
 
 @pytest.mark.parametrize(
     "token", ["", "x", "dwr1.", "dwr1.aaaaaaaa.ses_0000000000000000000000.0." + "A" * 43]
 )
-def test_other_grant_types_are_refused(small_ann, token):
+def test_other_grant_types_are_refused(sqlite_ann, token):
     fields = {"grant_type": "refresh_token", "refresh_token": token}
     assert_oauth_error(
-        post_form(small_ann, "/oauth/token", fields),
+        post_form(sqlite_ann, "/oauth/token", fields),
         400,
         "invalid_grant" if token else "invalid_request",
     )
 
 
-def test_session_is_bound_to_its_public_client(small_ann):
-    key = create_key(small_ann, "orders:read")
+def test_session_is_bound_to_its_public_client(sqlite_ann):
+    key = create_key(sqlite_ann, "orders:read")
     for fields in (
         {"client_id": "other"},
         {"client_id": key["id"]},
         {"client_id": key["id"], "client_secret": key["key"]},
     ):
-        assert_oauth_error(refreshed(small_ann, **fields), 401, "invalid_client")
-    fields = {"grant_type": "refresh_token", "refresh_token": small_ann.tokens["refresh_token"]}
+        assert_oauth_error(refresh_token(sqlite_ann, **fields), 401, "invalid_client")
+    fields = {"grant_type": "refresh_token", "refresh_token": sqlite_ann.tokens["refresh_token"]}
     assert_oauth_error(
         post_form(
-            small_ann, "/oauth/token", fields, headers=build_basic_auth(key["id"], key["key"])
+            sqlite_ann, "/oauth/token", fields, headers=build_basic_auth(key["id"], key["key"])
         ),
         401,
         "invalid_client",
     )
     assert (
         post_form(
-            small_ann, "/oauth/token", fields, headers=build_basic_auth("doorward", "")
+            sqlite_ann, "/oauth/token", fields, headers=build_basic_auth("doorward", "")
         ).status_code
         == 200
     )
@@ -445,9 +445,9 @@ def test_session_is_bound_to_its_public_client(small_ann):
 def test_refresh_grant_shares_the_refresh_limit(make_service):
     service = make_service(roles=ROLES, limit_refresh="2/minute")
     ann = create_key_owner(service)
-    assert refreshed(ann).status_code == 200
+    assert refresh_token(ann).status_code == 200
     assert ann.refresh().status_code == 200
-    assert_oauth_error(refreshed(ann), 429, "slow_down")
+    assert_oauth_error(refresh_token(ann), 429, "slow_down")
 
 
 # The form.
@@ -485,17 +485,19 @@ def test_refresh_grant_shares_the_refresh_limit(make_service):
         (b"grant_type=client_credentials\xff", "invalid_request"),
     ],
 )
-def test_malformed_form_is_refused(small_ann, body, error):
-    key = create_key(small_ann, "orders:read")
+def test_malformed_form_is_refused(sqlite_ann, body, error):
+    key = create_key(sqlite_ann, "orders:read")
     assert_oauth_error(
-        post_form(small_ann, "/oauth/token", body, headers=build_basic_auth(key["id"], key["key"])),
+        post_form(
+            sqlite_ann, "/oauth/token", body, headers=build_basic_auth(key["id"], key["key"])
+        ),
         400,
         error,
     )
 
 
-def test_query_parameters_are_ignored(small_ann):
-    key = create_key(small_ann, "orders:read")
+def test_query_parameters_are_ignored(sqlite_ann):
+    key = create_key(sqlite_ann, "orders:read")
     header, grant = build_basic_auth(key["id"], key["key"]), {"grant_type": "client_credentials"}
     for query in (
         "?grant_type=client_credentials",
@@ -504,53 +506,53 @@ def test_query_parameters_are_ignored(small_ann):
         "?x",
     ):
         assert_oauth_error(
-            post_form(small_ann, "/oauth/token", grant, headers=header, query=query),
+            post_form(sqlite_ann, "/oauth/token", grant, headers=header, query=query),
             400,
             "invalid_request",
         )
 
 
-def test_unknown_parameters_are_ignored(small_ann):
-    key = create_key(small_ann, "orders:read")
+def test_unknown_parameters_are_ignored(sqlite_ann):
+    key = create_key(sqlite_ann, "orders:read")
     assert (
         request_client_token(
-            small_ann, key, resource="https://api.example.com", audience="x"
+            sqlite_ann, key, resource="https://api.example.com", audience="x"
         ).status_code
         == 200
     )
 
 
 @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
-def test_every_oauth_error_has_the_oauth_shape(small_ann, path):
+def test_every_oauth_error_has_the_oauth_shape(sqlite_ann, path):
     for method in ("GET", "PUT", "DELETE"):
-        answer = small_ann.call(method, path)
+        answer = sqlite_ann.call(method, path)
         assert_oauth_error(answer, 405, "invalid_request")
         assert "POST" in answer.headers["Allow"]
-    assert_oauth_error(small_ann.call("POST", path, json={"token": "x"}), 415, "invalid_request")
+    assert_oauth_error(sqlite_ann.call("POST", path, json={"token": "x"}), 415, "invalid_request")
     assert_oauth_error(
-        small_ann.call("POST", path, data="token=x", content_type="text/plain"),
+        sqlite_ann.call("POST", path, data="token=x", content_type="text/plain"),
         415,
         "invalid_request",
     )
     assert_oauth_error(
-        small_ann.call("POST", path, data="token=x", content_type=f"{FORM}; charset=utf-16"),
+        sqlite_ann.call("POST", path, data="token=x", content_type=f"{FORM}; charset=utf-16"),
         415,
         "invalid_request",
     )
     assert_oauth_error(
-        small_ann.call("POST", path, data="a=" + "x" * 20000, content_type=FORM),
+        sqlite_ann.call("POST", path, data="a=" + "x" * 20000, content_type=FORM),
         413,
         "invalid_request",
     )
     assert_oauth_error(
-        small_ann.call(
+        sqlite_ann.call(
             "POST", path, data="a=x", content_type=FORM, headers={"Transfer-Encoding": "chunked"}
         ),
         411,
         "invalid_request",
     )
     assert_oauth_error(
-        small_ann.call(
+        sqlite_ann.call(
             "POST", path, data="a=x", content_type=FORM, headers={"Host": "evil.example"}
         ),
         400,
@@ -558,25 +560,25 @@ def test_every_oauth_error_has_the_oauth_shape(small_ann, path):
     )
 
 
-def test_unknown_oauth_path_has_the_oauth_error_shape(small_ann):
-    assert_oauth_error(small_ann.call("POST", "/oauth/nothing"), 404, "invalid_request")
-    assert_oauth_error(small_ann.get("/oauth/token/"), 404, "invalid_request")
+def test_unknown_oauth_path_has_the_oauth_error_shape(sqlite_ann):
+    assert_oauth_error(sqlite_ann.call("POST", "/oauth/nothing"), 404, "invalid_request")
+    assert_oauth_error(sqlite_ann.get("/oauth/token/"), 404, "invalid_request")
 
 
-def test_database_fault_is_503_and_not_invalid_client(sqlite_service, small_ann):
-    key = create_key(small_ann, "orders:read")
+def test_database_fault_is_503_and_not_invalid_client(sqlite_service, sqlite_ann):
+    key = create_key(sqlite_ann, "orders:read")
     sqlite_service.close()
     Path(sqlite_service.settings.database_url.removeprefix("sqlite:///")).write_bytes(
         b"no database at all" * 1000
     )
-    assert_oauth_error(request_client_token(small_ann, key), 500, "server_error")
+    assert_oauth_error(request_client_token(sqlite_ann, key), 500, "server_error")
 
 
-def test_secrets_appear_in_no_log_and_no_repr(sqlite_service, small_ann, capfd):
-    key = create_key(small_ann, "orders:read")
-    answer = request_client_token(small_ann, key)
-    request_client_token(small_ann, {**key, "key": key["key"][:-1]})
-    refreshed(small_ann)
-    said = "".join(capfd.readouterr())
-    for secret in (key["key"], answer.json["access_token"], small_ann.tokens["refresh_token"]):
-        assert secret not in said
+def test_secrets_appear_in_no_log_and_no_repr(sqlite_service, sqlite_ann, capfd):
+    key = create_key(sqlite_ann, "orders:read")
+    answer = request_client_token(sqlite_ann, key)
+    request_client_token(sqlite_ann, {**key, "key": key["key"][:-1]})
+    refresh_token(sqlite_ann)
+    output = "".join(capfd.readouterr())
+    for secret in (key["key"], answer.json["access_token"], sqlite_ann.tokens["refresh_token"]):
+        assert secret not in output

@@ -68,17 +68,17 @@ def schema(service):
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_every_response_is_documented(service, schema, mode):
     ann = service.actor().sign_in()
-    asked: set[str] = set()
-    misled: set[str] = set()
+    requested: set[str] = set()
+    rejected: set[str] = set()
 
-    def ask_much(operation) -> None:
+    def send_generated(operation) -> None:
         @GENERATED
         @given(case=operation.as_strategy(generation_mode=mode))
         def ask(case) -> None:
             if ann.whoami().status_code == 401:
                 ann.login()
             answer = case.call(headers={"Authorization": f"Bearer {ann.access}"})
-            asked.add(operation.label)
+            requested.add(operation.label)
             # 503 for an unknown policy means that the gateway is misconfigured.
             case.validate_response(answer, checks=CHECKS[operation.path.startswith("/authz/") :])
             part = case.meta.components.get(ParameterLocation.BODY)
@@ -87,7 +87,7 @@ def test_every_response_is_documented(service, schema, mode):
                 and part.mode is GenerationMode.NEGATIVE
                 and case.body is not NOT_SET
             ):
-                misled.add(operation.label)
+                rejected.add(operation.label)
                 assert answer.status_code >= 400, case.body
 
         ask()
@@ -104,10 +104,10 @@ def test_every_response_is_documented(service, schema, mode):
             or operation.body
             or (operation.path_parameters and not anything)
         ):
-            ask_much(operation)
+            send_generated(operation)
     assert len(operations) >= 19
-    assert "POST /v1/login" in asked
-    assert mode is GenerationMode.POSITIVE or "PATCH /v1/me" in misled
+    assert "POST /v1/login" in requested
+    assert mode is GenerationMode.POSITIVE or "PATCH /v1/me" in rejected
 
 
 def test_every_success_matches_its_schema(service, schema):
@@ -306,7 +306,9 @@ def test_every_response_has_a_description_and_every_operation_an_id(schema):
 
 
 def test_poll_errors_are_documented(schema):
-    said = schema.raw_schema["paths"]["/oauth/token"]["post"]["responses"]["400"]["description"]
+    description = schema.raw_schema["paths"]["/oauth/token"]["post"]["responses"]["400"][
+        "description"
+    ]
     for code in (
         "authorization_pending",
         "slow_down",
@@ -315,4 +317,4 @@ def test_poll_errors_are_documented(schema):
         "invalid_grant",
         "invalid_scope",
     ):
-        assert f"`{code}`" in said
+        assert f"`{code}`" in description

@@ -44,12 +44,12 @@ def mail_server(make_mail_server) -> MailServer:
 
 
 @pytest.fixture
-def letters(mail_server):
-    return mail_server.letters
+def inbox(mail_server):
+    return mail_server.inbox
 
 
 @pytest.fixture
-def posting(make_service, database_url, mail_server):
+def mailing_service(make_service, database_url, mail_server):
     """The service on both databases with a mail server. Tests trigger the delivery."""
     return make_service(
         database_url,
@@ -61,13 +61,13 @@ def posting(make_service, database_url, mail_server):
 
 
 @pytest.fixture
-def small_posting(make_service, mail_server):
+def sqlite_mailing_service(make_service, mail_server):
     """The same on SQLite only."""
     return make_service(smtp_url=mail_server.url()).freeze_clock()
 
 
 @pytest.fixture(scope="module")
-def trust(tmp_path_factory):
+def authority(tmp_path_factory):
     return create_authority(tmp_path_factory.mktemp("ca"))
 
 
@@ -86,11 +86,11 @@ def dump_outbox(service) -> str:
 # Content.
 
 
-def test_email_has_text_html_and_auto_submitted_headers(posting, letters):
-    posting.actor("ann").register(locale="de-AT")
-    before = posting.clock.now()
-    assert deliver_due(posting.units) == 1
-    [(sender, to, mail, _)] = letters.envelopes
+def test_email_has_text_html_and_auto_submitted_headers(mailing_service, inbox):
+    mailing_service.actor("ann").register(locale="de-AT")
+    before = mailing_service.clock.now()
+    assert deliver_due(mailing_service.units) == 1
+    [(sender, to, mail, _)] = inbox.envelopes
     assert (sender, to) == ("door@example.com", "ann@example.org")
     assert mail["From"] == "Doorward <door@example.com>"
     assert mail["To"] == "ann@example.org"
@@ -105,11 +105,11 @@ def test_email_has_text_html_and_auto_submitted_headers(posting, letters):
     assert '<html lang="de">' in html
 
 
-def test_emailed_link_and_code_work(posting, letters):
-    ann = posting.actor("ann")
+def test_emailed_link_and_code_work(mailing_service, inbox):
+    ann = mailing_service.actor("ann")
     ann.register()
-    deliver_due(posting.units)
-    written = letters.messages[0].get_body(("plain",)).get_content()
+    deliver_due(mailing_service.units)
+    written = inbox.messages[0].get_body(("plain",)).get_content()
     code = re.search(r"^\s*([A-Z]{4}-[A-Z]{4})\s*$", written, re.MULTILINE)[1]
     assert (
         ann.post(
@@ -119,13 +119,13 @@ def test_emailed_link_and_code_work(posting, letters):
     )
 
 
-def test_email_is_queued_in_the_transaction_of_its_registration(posting):
-    ann = posting.actor("ann")
+def test_email_is_queued_in_the_transaction_of_its_registration(mailing_service):
+    ann = mailing_service.actor("ann")
     ann.register()
-    assert posting.scalar("SELECT count(*) FROM outbox") == 1
-    assert posting.actor("ann", email="other@example.org").register().status_code == 409
-    assert posting.actor("x", email="other@example.org").register().status_code == 422
-    assert posting.scalar("SELECT count(*) FROM outbox") == 1
+    assert mailing_service.scalar("SELECT count(*) FROM outbox") == 1
+    assert mailing_service.actor("ann", email="other@example.org").register().status_code == 409
+    assert mailing_service.actor("x", email="other@example.org").register().status_code == 422
+    assert mailing_service.scalar("SELECT count(*) FROM outbox") == 1
 
 
 @pytest.mark.parametrize("field", ["name", "email", "username", "locale"])
@@ -141,15 +141,15 @@ def test_email_is_queued_in_the_transaction_of_its_registration(posting):
         "\n",
     ],
 )
-def test_registered_values_cannot_inject_headers(small_posting, letters, field, injected):
-    ann = small_posting.actor("ann")
+def test_registered_values_cannot_inject_headers(sqlite_mailing_service, inbox, field, injected):
+    ann = sqlite_mailing_service.actor("ann")
     value = {"name": "Ann", "email": "ann@example.org", "username": "ann", "locale": "en"}[field]
     assert ann.register(**{field: value + injected}).status_code == 422
-    assert deliver_due(small_posting.units) == 0
-    assert letters.envelopes == []
+    assert deliver_due(sqlite_mailing_service.units) == 0
+    assert inbox.envelopes == []
 
 
-def test_device_names_cannot_inject_headers_or_markup(make_service, mail_server, letters):
+def test_device_names_cannot_inject_headers_or_markup(make_service, mail_server, inbox):
     service = make_service(smtp_url=None)
     ann = service.actor("ann", agent="<b>agent</b> {{ 7*7 }}").sign_up()
     posting = make_service(service.settings.database_url, smtp_url=mail_server.url())
@@ -158,7 +158,7 @@ def test_device_names_cannot_inject_headers_or_markup(make_service, mail_server,
         assert ann.login(device_name=injected).status_code == 422
     assert ann.login(device_name="<img src=x> {{ 7*7 }}").status_code == 200
     assert deliver_due(posting.units) == 1
-    mail = letters.messages[0]
+    mail = inbox.messages[0]
     assert mail["Bcc"] is None
     assert "<img src=x> {{ 7*7 }}" in mail.get_body(("plain",)).get_content()
     html = mail.get_body(("html",)).get_content()
@@ -169,13 +169,13 @@ def test_device_names_cannot_inject_headers_or_markup(make_service, mail_server,
 # At rest.
 
 
-def test_waiting_email_is_encrypted_and_a_sent_one_is_erased(posting, letters):
-    ann = posting.actor("ann")
+def test_waiting_email_is_encrypted_and_a_sent_one_is_erased(mailing_service, inbox):
+    ann = mailing_service.actor("ann")
     ann.register()
-    waiting = dump_outbox(posting)
-    assert get_row(posting)["state"] == "queued"
-    deliver_due(posting.units)
-    mail = letters.messages[0].get_body(("plain",)).get_content()
+    queued = dump_outbox(mailing_service)
+    assert get_row(mailing_service)["state"] == "queued"
+    deliver_due(mailing_service.units)
+    mail = inbox.messages[0].get_body(("plain",)).get_content()
     code = re.search(r"[A-Z]{4}-[A-Z]{4}", mail)[0]
     token = re.search(r"dwc_\w+", mail)[0]
     for secret in (
@@ -188,9 +188,9 @@ def test_waiting_email_is_encrypted_and_a_sent_one_is_erased(posting, letters):
         token.split("_")[2],
     ):
         assert (
-            secret not in waiting
+            secret not in queued
         )  # in full, because short parts can occur in a sealed text by chance
-    sent = get_row(posting)
+    sent = get_row(mailing_service)
     assert (sent["state"], sent["sealed"], sent["lease"], sent["fault"]) == (
         "sent",
         None,
@@ -200,10 +200,10 @@ def test_waiting_email_is_encrypted_and_a_sent_one_is_erased(posting, letters):
     assert sent["ended_at"] is not None
 
 
-def test_encrypted_email_cannot_move_to_another_row(small_posting, letters):
-    small_posting.actor("ann").register()
-    small_posting.actor("bob").register()
-    with small_posting.open_database() as db:
+def test_encrypted_email_cannot_move_to_another_row(sqlite_mailing_service, inbox):
+    sqlite_mailing_service.actor("ann").register()
+    sqlite_mailing_service.actor("bob").register()
+    with sqlite_mailing_service.open_database() as db:
         ids = db.execute(text("SELECT id FROM outbox ORDER BY id")).scalars().all()
         first = db.execute(
             text("SELECT sealed FROM outbox WHERE id = :id"), {"id": ids[0]}
@@ -212,13 +212,16 @@ def test_encrypted_email_cannot_move_to_another_row(small_posting, letters):
             text("UPDATE outbox SET sealed = :sealed WHERE id = :id"),
             {"sealed": first, "id": ids[1]},
         )
-    assert deliver_due(small_posting.units) == 1
-    assert len(letters.envelopes) == 1
-    assert small_posting.scalar("SELECT state FROM outbox WHERE id = :id", id=ids[1]) == "dead"
+    assert deliver_due(sqlite_mailing_service.units) == 1
+    assert len(inbox.envelopes) == 1
+    assert (
+        sqlite_mailing_service.scalar("SELECT state FROM outbox WHERE id = :id", id=ids[1])
+        == "dead"
+    )
 
 
 def test_email_under_a_lost_secret_key_is_dead_lettered_and_the_next_sent(
-    make_service, mail_server, letters
+    make_service, mail_server, inbox
 ):
     new = make_service(smtp_url=mail_server.url())
     old = make_service(
@@ -227,134 +230,142 @@ def test_email_under_a_lost_secret_key_is_dead_lettered_and_the_next_sent(
     new.actor("bob").register()
     old.actor("ann").register()
     assert deliver_due(new.units) == 1
-    assert [mail["To"] for mail in letters.messages] == ["bob@example.org"]
+    assert [mail["To"] for mail in inbox.messages] == ["bob@example.org"]
     assert new.scalar("SELECT count(*) FROM outbox WHERE state = 'dead' AND sealed IS NULL") == 1
 
 
-def test_email_encrypted_under_an_older_secret_key_is_sent(make_service, mail_server, letters):
+def test_email_encrypted_under_an_older_secret_key_is_sent(make_service, mail_server, inbox):
     old = make_service(smtp_url=mail_server.url())
     old.actor("ann").register()
     new = make_service(
         old.settings.database_url, smtp_url=mail_server.url(), secret_key=(SECRET[::-1], SECRET)
     )
     assert deliver_due(new.units) == 1
-    assert letters.to("ann@example.org")
+    assert inbox.to("ann@example.org")
 
 
 # Failures.
 
 
 @pytest.mark.parametrize("where", ["rcpt", "data"])
-def test_temporary_rejection_is_retried_once_later(posting, letters, where):
-    posting.actor("ann").register()
-    getattr(letters, where).append("451 not now")
-    assert deliver_due(posting.units) == 0
-    waiting = get_row(posting)
-    assert (waiting["state"], waiting["attempts"], waiting["lease"]) == ("queued", 1, None)
-    assert "451" in waiting["fault"]
-    assert waiting["sealed"] is not None
-    assert deliver_due(posting.units) == 0, "the retry is not due yet"
-    posting.clock.push(seconds=6)
-    assert deliver_due(posting.units) == 1
-    assert deliver_due(posting.units) == 0
-    assert len(letters.envelopes) == 1
-    assert (get_row(posting)["state"], get_row(posting)["attempts"]) == ("sent", 2)
+def test_temporary_rejection_is_retried_once_later(mailing_service, inbox, where):
+    mailing_service.actor("ann").register()
+    getattr(inbox, where).append("451 not now")
+    assert deliver_due(mailing_service.units) == 0
+    queued = get_row(mailing_service)
+    assert (queued["state"], queued["attempts"], queued["lease"]) == ("queued", 1, None)
+    assert "451" in queued["fault"]
+    assert queued["sealed"] is not None
+    assert deliver_due(mailing_service.units) == 0, "the retry is not due yet"
+    mailing_service.clock.push(seconds=6)
+    assert deliver_due(mailing_service.units) == 1
+    assert deliver_due(mailing_service.units) == 0
+    assert len(inbox.envelopes) == 1
+    assert (get_row(mailing_service)["state"], get_row(mailing_service)["attempts"]) == ("sent", 2)
 
 
-def test_retries_back_off_and_the_last_dead_letters(small_posting, letters):
-    small_posting.actor("ann").register()
-    letters.data = ["451 not now"] * 20
+def test_retries_back_off_and_the_last_dead_letters(sqlite_mailing_service, inbox):
+    sqlite_mailing_service.actor("ann").register()
+    inbox.data = ["451 not now"] * 20
     waits = []
     for pause in RETRY_DELAYS:
-        deliver_due(small_posting.units)
-        assert get_row(small_posting)["state"] == "queued"
-        small_posting.clock.push(seconds=pause.total_seconds() - 2)
-        tries = len(letters.data)
-        deliver_due(small_posting.units)
-        assert len(letters.data) == tries, "too early"
-        small_posting.clock.push(seconds=3)
+        deliver_due(sqlite_mailing_service.units)
+        assert get_row(sqlite_mailing_service)["state"] == "queued"
+        sqlite_mailing_service.clock.push(seconds=pause.total_seconds() - 2)
+        tries = len(inbox.data)
+        deliver_due(sqlite_mailing_service.units)
+        assert len(inbox.data) == tries, "too early"
+        sqlite_mailing_service.clock.push(seconds=3)
         waits.append(pause)
-    deliver_due(small_posting.units)
+    deliver_due(sqlite_mailing_service.units)
     assert waits == sorted(waits)
-    dead = get_row(small_posting)
+    dead = get_row(sqlite_mailing_service)
     assert (dead["state"], dead["sealed"]) == ("dead", None)
-    assert letters.envelopes == []
+    assert inbox.envelopes == []
 
 
 @pytest.mark.parametrize("where", ["rcpt", "data"])
-def test_permanent_rejection_dead_letters_and_erases_the_body(posting, letters, where):
-    posting.actor("ann").register()
-    posting.actor("bob").register()
-    getattr(letters, where).append("550 no such thing")
-    assert deliver_due(posting.units) == 1
-    assert len(letters.envelopes) == 1
-    with posting.open_database() as db:
+def test_permanent_rejection_dead_letters_and_erases_the_body(mailing_service, inbox, where):
+    mailing_service.actor("ann").register()
+    mailing_service.actor("bob").register()
+    getattr(inbox, where).append("550 no such thing")
+    assert deliver_due(mailing_service.units) == 1
+    assert len(inbox.envelopes) == 1
+    with mailing_service.open_database() as db:
         dead = db.execute(text("SELECT * FROM outbox WHERE state = 'dead'")).mappings().one()
     assert dead["sealed"] is None
     assert "550" in dead["fault"]
-    posting.clock.push(days=2)
-    assert deliver_due(posting.units) == 0
+    mailing_service.clock.push(days=2)
+    assert deliver_due(mailing_service.units) == 0
 
 
-def test_email_waits_for_an_unavailable_server(posting, mail_server, letters):
+def test_email_waits_for_an_unavailable_server(mailing_service, mail_server, inbox):
     mail_server.stop()
     for name in ("ann", "bob", "eve"):
-        posting.actor(name).register()
-    assert deliver_due(posting.units) == 0
-    assert posting.scalar("SELECT count(*) FROM outbox WHERE state = 'queued'") == 3
+        mailing_service.actor(name).register()
+    assert deliver_due(mailing_service.units) == 0
+    assert mailing_service.scalar("SELECT count(*) FROM outbox WHERE state = 'queued'") == 3
     mail_server.start()
-    posting.clock.push(seconds=6)
-    assert deliver_due(posting.units) == 3
-    assert sorted(mail["To"] for mail in letters.messages) == [
+    mailing_service.clock.push(seconds=6)
+    assert deliver_due(mailing_service.units) == 3
+    assert sorted(mail["To"] for mail in inbox.messages) == [
         "ann@example.org",
         "bob@example.org",
         "eve@example.org",
     ]
 
 
-def test_unrenderable_email_does_not_block_others(posting, letters):
-    posting.actor("ann").register()
-    with posting.open_database() as db:
+def test_unrenderable_email_does_not_block_others(mailing_service, inbox):
+    mailing_service.actor("ann").register()
+    with mailing_service.open_database() as db:
         db.execute(text("UPDATE outbox SET template = 'of_a_later_version'"))
-    posting.actor("bob").register()
+    mailing_service.actor("bob").register()
     with pytest.raises(Exception, match="of_a_later_version"):
-        deliver_due(posting.units)
-    assert deliver_due(posting.units) == 1
-    assert [mail["To"] for mail in letters.messages] == ["bob@example.org"]
+        deliver_due(mailing_service.units)
+    assert deliver_due(mailing_service.units) == 1
+    assert [mail["To"] for mail in inbox.messages] == ["bob@example.org"]
     for _ in range(len(RETRY_DELAYS)):
-        posting.clock.push(seconds=LEASE_SECONDS)
+        mailing_service.clock.push(seconds=LEASE_SECONDS)
         with pytest.raises(Exception, match="of_a_later_version"):
-            deliver_due(posting.units)
-    posting.clock.push(seconds=LEASE_SECONDS)
-    assert deliver_due(posting.units) == 0
+            deliver_due(mailing_service.units)
+    mailing_service.clock.push(seconds=LEASE_SECONDS)
+    assert deliver_due(mailing_service.units) == 0
     assert (
-        posting.scalar("SELECT count(*) FROM outbox WHERE state = 'dead' AND sealed IS NULL") == 1
+        mailing_service.scalar(
+            "SELECT count(*) FROM outbox WHERE state = 'dead' AND sealed IS NULL"
+        )
+        == 1
     )
 
 
-def test_stopping_process_takes_no_further_email(small_posting, letters):
+def test_stopping_process_takes_no_further_email(sqlite_mailing_service, inbox):
     for number in range(5):
-        small_posting.actor(f"name{number}").register()
-    assert deliver_due(small_posting.units, is_stopping=lambda: len(letters.envelopes) >= 2) == 2
+        sqlite_mailing_service.actor(f"name{number}").register()
     assert (
-        small_posting.scalar("SELECT count(*) FROM outbox WHERE state = 'queued' AND lease IS NULL")
+        deliver_due(sqlite_mailing_service.units, is_stopping=lambda: len(inbox.envelopes) >= 2)
+        == 2
+    )
+    assert (
+        sqlite_mailing_service.scalar(
+            "SELECT count(*) FROM outbox WHERE state = 'queued' AND lease IS NULL"
+        )
         == 3
     )
 
 
-def test_silent_mail_server_holds_no_connection(posting, letters):
-    posting.actor("ann").register()
-    letters.silent.set()
-    sending = threading.Thread(target=deliver_due, args=(posting.units,))
+def test_silent_mail_server_holds_no_connection(mailing_service, inbox):
+    mailing_service.actor("ann").register()
+    inbox.silent.set()
+    sending = threading.Thread(target=deliver_due, args=(mailing_service.units,))
     sending.start()
     try:
-        assert letters.asked.wait(10)
-        assert posting.units.database.engine.pool.checkedout() == 0
+        assert inbox.data_received.wait(10)
+        assert mailing_service.units.database.engine.pool.checkedout() == 0
         began = time.monotonic()
-        assert posting.actor("bob").register().status_code == 202
+        assert mailing_service.actor("bob").register().status_code == 202
         assert time.monotonic() - began < 5
     finally:
-        letters.silent.clear()
+        inbox.silent.clear()
         sending.join(20)
 
 
@@ -362,50 +373,51 @@ def test_silent_mail_server_holds_no_connection(posting, letters):
 
 
 def test_two_threads_deliver_a_hundred_emails_once_each(
-    make_service, posting, mail_server, letters
+    make_service, mailing_service, mail_server, inbox
 ):
     for number in range(MANY):
-        assert posting.actor(f"name{number}").register().status_code == 202
-    other = make_service(posting.settings.database_url, smtp_url=mail_server.url())
+        assert mailing_service.actor(f"name{number}").register().status_code == 202
+    other = make_service(mailing_service.settings.database_url, smtp_url=mail_server.url())
     gate = threading.Barrier(2)
 
-    def work(service) -> int:
+    def deliver(service) -> int:
         gate.wait()
         return deliver_due(service.units)
 
     with ThreadPoolExecutor(2) as pool:
-        sent = list(pool.map(work, [posting, other]))
+        sent = list(pool.map(deliver, [mailing_service, other]))
     assert sum(sent) == MANY
     assert sum(number > 0 for number in sent) > 1, (
         "only one thread delivered, so the test shows nothing"
     )
-    assert len({mail["To"] for mail in letters.messages}) == len(letters.envelopes) == MANY
+    assert len({mail["To"] for mail in inbox.messages}) == len(inbox.envelopes) == MANY
     assert (
-        posting.scalar("SELECT count(*) FROM outbox WHERE state = 'sent' AND attempts = 1") == MANY
+        mailing_service.scalar("SELECT count(*) FROM outbox WHERE state = 'sent' AND attempts = 1")
+        == MANY
     )
 
 
 def test_two_workers_deliver_a_hundred_emails_once_each(
-    make_service, empty_postgres_url, mail_server, letters, tmp_path
+    make_service, empty_postgres_url, mail_server, inbox, tmp_path
 ):
     service = make_service(empty_postgres_url, smtp_url=mail_server.url())
     for number in range(MANY):
         assert service.actor(f"name{number}").register().status_code == 202
-    env = worker_env(service, mail_server.url())
+    env = build_worker_environment(service, mail_server.url())
     workers = [Worker(tmp_path / f"{number}.log", env) for number in range(2)]
     try:
-        letters.await_number(MANY, seconds=60)
+        inbox.await_number(MANY, seconds=60)
         time.sleep(0.3)
     finally:
         codes = [worker.stop() for worker in workers]
-    assert len({mail["To"] for mail in letters.messages}) == len(letters.envelopes) == MANY
+    assert len({mail["To"] for mail in inbox.messages}) == len(inbox.envelopes) == MANY
     assert codes == [0, 0]
     assert (
         service.scalar("SELECT count(*) FROM outbox WHERE state = 'sent' AND attempts = 1") == MANY
     )
 
 
-def worker_env(service, smtp_url: str, **more: str) -> dict[str, str]:
+def build_worker_environment(service, smtp_url: str, **more: str) -> dict[str, str]:
     return {
         "DOORWARD_DATABASE_URL": service.settings.database_url,
         "DOORWARD_SMTP_URL": smtp_url,
@@ -415,41 +427,45 @@ def worker_env(service, smtp_url: str, **more: str) -> dict[str, str]:
 
 
 def test_email_of_a_killed_worker_is_resent_with_the_same_message_id(
-    posting, mail_server, letters, tmp_path
+    mailing_service, mail_server, inbox, tmp_path
 ):
-    posting.actor("ann").register()
-    letters.silent.set()
+    mailing_service.actor("ann").register()
+    inbox.silent.set()
     worker = Worker(
         tmp_path / "worker.log",
-        worker_env(posting, mail_server.url(), DOORWARD_MAIL_FROM=posting.settings.mail_from),
+        build_worker_environment(
+            mailing_service,
+            mail_server.url(),
+            DOORWARD_MAIL_FROM=mailing_service.settings.mail_from,
+        ),
     )
     try:
-        assert letters.asked.wait(15), worker.log.read_text()
+        assert inbox.data_received.wait(15), worker.log.read_text()
     finally:
         worker.kill()
-    letters.silent.clear()
-    held = get_row(posting)
-    assert held["lease"] is not None
-    assert deliver_due(posting.units) == 0, "the lease of the dead process is still valid"
-    posting.clock.push(seconds=LEASE_SECONDS)
-    assert deliver_due(posting.units) == 1
-    [mail] = letters.messages
-    assert mail["Message-ID"] == f"<{held['id']}@example.com>"
-    assert get_row(posting)["attempts"] == 2
+    inbox.silent.clear()
+    row = get_row(mailing_service)
+    assert row["lease"] is not None
+    assert deliver_due(mailing_service.units) == 0, "the lease of the dead process is still valid"
+    mailing_service.clock.push(seconds=LEASE_SECONDS)
+    assert deliver_due(mailing_service.units) == 1
+    [mail] = inbox.messages
+    assert mail["Message-ID"] == f"<{row['id']}@example.com>"
+    assert get_row(mailing_service)["attempts"] == 2
 
 
-def test_email_sent_twice_is_identical(small_posting, mail_server, letters):
+def test_email_sent_twice_is_identical(sqlite_mailing_service, mail_server, inbox):
     """The server accepted the email, and the process died before recording that."""
-    small_posting.actor("ann").register()
-    path = small_posting.settings.database_url.removeprefix("sqlite:///")
+    sqlite_mailing_service.actor("ann").register()
+    path = sqlite_mailing_service.settings.database_url.removeprefix("sqlite:///")
     shutil.copy(path, f"{path}.before")
     shutil.copy(f"{path}-wal", f"{path}.before-wal")
-    assert deliver_due(small_posting.units) == 1
-    small_posting.close()
+    assert deliver_due(sqlite_mailing_service.units) == 1
+    sqlite_mailing_service.close()
     shutil.copy(f"{path}.before", path)
     shutil.copy(f"{path}.before-wal", f"{path}-wal")
-    assert deliver_due(small_posting.units) == 1
-    first, second = letters.messages
+    assert deliver_due(sqlite_mailing_service.units) == 1
+    first, second = inbox.messages
     for name in ("Message-ID", "Date", "Subject", "To", "From"):
         assert first[name] == second[name]
 
@@ -460,48 +476,50 @@ LOGIN = "post:p%40ss%3Aword%2Fwith%3Fmarks@"
 AUTHENTICATED = {"auth_required": True, "authenticator": authenticate}
 
 
-def sent_over(service, server: MailServer) -> list[bool]:
+def deliver_and_list_encryption(service, server: MailServer) -> list[bool]:
     """Deliver what is due. Return for each email whether the connection was encrypted."""
     deliver_due(service.units)
-    return [encrypted for *_, encrypted in server.letters.envelopes]
+    return [encrypted for *_, encrypted in server.inbox.envelopes]
 
 
 def test_required_starttls_protects_the_password(
-    make_service, make_mail_server, trust, monkeypatch
+    make_service, make_mail_server, authority, monkeypatch
 ):
-    monkeypatch.setenv("SSL_CERT_FILE", str(trust.ca_file))
-    server = make_mail_server(tls_context=trust.server, require_starttls=True, **AUTHENTICATED)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
+    server = make_mail_server(tls_context=authority.server, require_starttls=True, **AUTHENTICATED)
     service = make_service(smtp_url=server.url("smtp+starttls", LOGIN))
     service.actor("ann").register()
-    assert sent_over(service, server) == [True]
+    assert deliver_and_list_encryption(service, server) == [True]
 
 
-def test_starttls_is_used_when_it_is_offered(make_service, make_mail_server, trust, monkeypatch):
-    monkeypatch.setenv("SSL_CERT_FILE", str(trust.ca_file))
-    server = make_mail_server(tls_context=trust.server)
+def test_starttls_is_used_when_it_is_offered(
+    make_service, make_mail_server, authority, monkeypatch
+):
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
+    server = make_mail_server(tls_context=authority.server)
     service = make_service(smtp_url=server.url("smtp"))
     service.actor("ann").register()
-    assert sent_over(service, server) == [True]
+    assert deliver_and_list_encryption(service, server) == [True]
 
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtp+starttls"])
-def test_untrusted_certificate_gets_no_email(make_service, make_mail_server, trust, scheme):
-    server = make_mail_server(tls_context=trust.server)
+def test_untrusted_certificate_gets_no_email(make_service, make_mail_server, authority, scheme):
+    server = make_mail_server(tls_context=authority.server)
     service = make_service(smtp_url=server.url(scheme))
     service.actor("ann").register()
-    assert sent_over(service, server) == []
+    assert deliver_and_list_encryption(service, server) == []
     assert get_row(service)["state"] == "queued"
     assert "SSL" in get_row(service)["fault"]
 
 
 def test_certificate_of_another_host_gets_no_email(
-    make_service, make_mail_server, trust, monkeypatch
+    make_service, make_mail_server, authority, monkeypatch
 ):
-    monkeypatch.setenv("SSL_CERT_FILE", str(trust.ca_file))
-    server = make_mail_server(tls_context=trust.server)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
+    server = make_mail_server(tls_context=authority.server)
     service = make_service(smtp_url=server.url("smtp+starttls").replace("127.0.0.1", "localhost"))
     service.actor("ann").register()
-    assert sent_over(service, server) == []
+    assert deliver_and_list_encryption(service, server) == []
 
 
 @pytest.mark.parametrize(
@@ -510,65 +528,69 @@ def test_certificate_of_another_host_gets_no_email(
 def test_neither_password_nor_email_is_sent_without_required_tls(
     make_service, make_mail_server, scheme, login
 ):
-    asked = []
+    credentials = []
 
-    def listen(server, session, envelope, mechanism, data):
-        asked.append(data)
+    def record_credentials(server, session, envelope, mechanism, data):
+        credentials.append(data)
         return authenticate(server, session, envelope, mechanism, data)
 
-    server = make_mail_server(authenticator=listen, auth_require_tls=False)
+    server = make_mail_server(authenticator=record_credentials, auth_require_tls=False)
     service = make_service(smtp_url=server.url(scheme, login))
     service.actor("ann").register()
-    assert sent_over(service, server) == []
-    assert asked == []
+    assert deliver_and_list_encryption(service, server) == []
+    assert credentials == []
     assert get_row(service)["state"] == "queued"
     assert "TLS" in get_row(service)["fault"] or "NotSupported" in get_row(service)["fault"]
 
 
 def test_wrong_smtp_password_keeps_the_email_waiting_and_unlogged(
-    make_service, make_mail_server, trust, monkeypatch, capsys
+    make_service, make_mail_server, authority, monkeypatch, capsys
 ):
-    monkeypatch.setenv("SSL_CERT_FILE", str(trust.ca_file))
-    server = make_mail_server(tls_context=trust.server, **AUTHENTICATED)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
+    server = make_mail_server(tls_context=authority.server, **AUTHENTICATED)
     service = make_service(smtp_url=server.url("smtp+starttls", "post:wrong-one@"))
     service.actor("ann").register()
-    assert sent_over(service, server) == []
+    assert deliver_and_list_encryption(service, server) == []
     assert get_row(service)["state"] == "queued"
     assert "535" in get_row(service)["fault"]
-    said = capsys.readouterr()
-    assert "wrong-one" not in said.out + said.err + dump_outbox(service)
+    output = capsys.readouterr()
+    assert "wrong-one" not in output.out + output.err + dump_outbox(service)
 
 
 @pytest.mark.filterwarnings(
     "ignore:Requiring AUTH while not requiring TLS"
 )  # aiosmtpd only considers STARTTLS
 def test_worker_sends_over_smtps_and_stops_on_request(
-    make_service, make_mail_server, trust, tmp_path
+    make_service, make_mail_server, authority, tmp_path
 ):
-    server = make_mail_server(implicit_tls=trust.server, auth_require_tls=False, **AUTHENTICATED)
+    server = make_mail_server(
+        implicit_tls=authority.server, auth_require_tls=False, **AUTHENTICATED
+    )
     service = make_service(smtp_url=server.url("smtps", LOGIN))
     service.actor("ann").register()
     worker = Worker(
         tmp_path / "worker.log",
-        worker_env(service, service.settings.smtp_url, SSL_CERT_FILE=str(trust.ca_file)),
+        build_worker_environment(
+            service, service.settings.smtp_url, SSL_CERT_FILE=str(authority.ca_file)
+        ),
     )
     try:
-        server.letters.await_number(1)
+        server.inbox.await_number(1)
     finally:
         code = worker.stop()
-    assert [mail["To"] for mail in server.letters.messages] == ["ann@example.org"], (
+    assert [mail["To"] for mail in server.inbox.messages] == ["ann@example.org"], (
         worker.log.read_text()
     )
     assert code == 0
-    said = worker.log.read_text()
-    assert PASSWORD.decode() not in said
-    assert USER.decode() + ":" not in said
+    output = worker.log.read_text()
+    assert PASSWORD.decode() not in output
+    assert USER.decode() + ":" not in output
 
 
 # Processes.
 
 
-def test_serving_process_delivers_email(make_live, mail_server, letters):
+def test_serving_process_delivers_email(make_live, mail_server, inbox):
     live = make_live("--threads", "4", DOORWARD_SMTP_URL=mail_server.url())
     body = {
         "username": "ann",
@@ -577,12 +599,12 @@ def test_serving_process_delivers_email(make_live, mail_server, letters):
         "password": "a password of some length",
     }
     assert live.call("POST", "/v1/register", body)[0] == 202
-    assert [mail["To"] for mail in letters.await_number(1)] == ["ann@example.org"]
+    assert [mail["To"] for mail in inbox.await_number(1)] == ["ann@example.org"]
     assert live.call("GET", "/dev/mailbox")[0] == 404
     assert live.stop(signal.SIGTERM) == 0
 
 
-def test_serving_process_delivers_nothing_with_an_external_outbox(make_live, mail_server, letters):
+def test_serving_process_delivers_nothing_with_an_external_outbox(make_live, mail_server, inbox):
     live = make_live(
         "--threads", "4", DOORWARD_SMTP_URL=mail_server.url(), DOORWARD_OUTBOX="external"
     )
@@ -594,4 +616,4 @@ def test_serving_process_delivers_nothing_with_an_external_outbox(make_live, mai
     }
     assert live.call("POST", "/v1/register", body)[0] == 202
     time.sleep(1.5)  # three delivery intervals
-    assert letters.envelopes == []
+    assert inbox.envelopes == []

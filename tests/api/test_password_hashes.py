@@ -12,7 +12,7 @@ from tests.actors import PASSWORD, SECRET, Service
 NEW = "chosen while somebody logged in"
 
 
-def parts(stored: str) -> tuple[str, str, dict[str, int], bytes, bytes]:
+def split_hash(stored: str) -> tuple[str, str, dict[str, int], bytes, bytes]:
     """Return the parts of a PHC string."""
     _, kind, version, cost, salt, tag = stored.split("$")
     numbers = {name: int(number) for name, number in (word.split("=") for word in cost.split(","))}
@@ -39,7 +39,7 @@ def test_default_hash_is_argon2id_at_the_recommended_cost(sqlite_url):
     assert hashes[0] != hashes[1], "one password, two salts"
     salts = set()
     for stored in hashes:
-        kind, version, cost, salt, tag = parts(stored)
+        kind, version, cost, salt, tag = split_hash(stored)
         assert (kind, version) == ("argon2id", "v=19")
         assert cost == {"m": 19456, "t": 2, "p": 1}
         assert (len(salt), len(tag)) == (16, 32)

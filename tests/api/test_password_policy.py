@@ -12,18 +12,18 @@ COMMON = "qwertyuiop12345"
 GERMAN = {"Accept-Language": "de-AT, en;q=0.5"}
 
 
-def by_link(actor, password: str, **kwargs):
+def confirm_by_link(actor, password: str, **kwargs):
     return actor.post(
         "/v1/register/confirm", {"token": actor.get_mailed_token(), "password": password}, **kwargs
     )
 
 
-def by_code(actor, password: str, **kwargs):
+def confirm_by_code(actor, password: str, **kwargs):
     body = {"registration": actor.registration, "code": actor.mail()["code"], "password": password}
     return actor.post("/v1/register/confirm", body, **kwargs)
 
 
-def at_registration(actor, password: str, **kwargs):
+def register(actor, password: str, **kwargs):
     body = {
         "username": actor.username,
         "email": actor.email,
@@ -33,7 +33,7 @@ def at_registration(actor, password: str, **kwargs):
     return actor.post("/v1/register", body, **kwargs)
 
 
-WAYS = {"link": by_link, "code": by_code, "registration": at_registration}
+WAYS = {"link": confirm_by_link, "code": confirm_by_code, "registration": register}
 
 
 @pytest.fixture(params=WAYS)
@@ -45,7 +45,7 @@ def choose(request, sqlite_service):
     return lambda password, **kwargs: WAYS[request.param](ann, password, **kwargs)
 
 
-def refused(answer, *reasons: RejectionReason, locale: str = "en") -> list[str]:
+def assert_refused(answer, *reasons: RejectionReason, locale: str = "en") -> list[str]:
     """Return the suggestions of a 422 with exactly these reasons."""
     assert answer.status_code == 422
     assert answer.json["code"] == "validation_failed"
@@ -73,39 +73,43 @@ def refused(answer, *reasons: RejectionReason, locale: str = "en") -> list[str]:
     ],
 )
 def test_reasons_have_codes_and_texts_in_each_language(choose, password, reasons):
-    refused(choose(password), *reasons)
-    refused(choose(password, headers=GERMAN), *reasons, locale="de")
-    refused(choose(password, headers={"Accept-Language": "fr"}), *reasons)
+    assert_refused(choose(password), *reasons)
+    assert_refused(choose(password, headers=GERMAN), *reasons, locale="de")
+    assert_refused(choose(password, headers={"Accept-Language": "fr"}), *reasons)
     assert choose(PASSWORD).status_code in {200, 202}
 
 
 def test_every_suggestion_is_a_password(choose):
-    suggestion = refused(choose(COMMON), RejectionReason.COMMON, RejectionReason.SEQUENCE)[1]
+    suggestion = assert_refused(choose(COMMON), RejectionReason.COMMON, RejectionReason.SEQUENCE)[1]
     assert choose(suggestion).status_code in {200, 202}
 
 
 def test_suggested_password_can_be_registered(service):
     ann = service.actor("ann")
     ann.register(password=None)
-    suggestions = refused(by_link(ann, "short"), RejectionReason.TOO_SHORT)
-    assert by_link(ann, suggestions[0]).status_code == 200
+    suggestions = assert_refused(confirm_by_link(ann, "short"), RejectionReason.TOO_SHORT)
+    assert confirm_by_link(ann, suggestions[0]).status_code == 200
     assert ann.login(password=suggestions[0]).status_code == 200
     assert ann.login(password=suggestions[1]).status_code == 401
 
 
 def test_rejected_password_changes_nothing(service):
     ann = service.actor("ann")
-    refused(at_registration(ann, COMMON), RejectionReason.COMMON, RejectionReason.SEQUENCE)
+    assert_refused(register(ann, COMMON), RejectionReason.COMMON, RejectionReason.SEQUENCE)
     for table in ("pending_registrations", "outbox", "confirmations", "accounts"):
         assert service.scalar(f"SELECT count(*) FROM {table}") == 0
     ann.register(password=None)
     for _ in range(6):
-        refused(by_link(ann, COMMON), RejectionReason.COMMON, RejectionReason.SEQUENCE)
+        assert_refused(
+            confirm_by_link(ann, COMMON), RejectionReason.COMMON, RejectionReason.SEQUENCE
+        )
     for _ in range(2):
-        refused(by_code(ann, COMMON), RejectionReason.COMMON, RejectionReason.SEQUENCE)
+        assert_refused(
+            confirm_by_code(ann, COMMON), RejectionReason.COMMON, RejectionReason.SEQUENCE
+        )
     assert service.scalar("SELECT tries FROM pending_registrations") == 0
     assert service.scalar("SELECT count(*) FROM accounts") == 0
-    assert by_code(ann, PASSWORD).status_code == 200
+    assert confirm_by_code(ann, PASSWORD).status_code == 200
 
 
 def test_suggestions_accompany_errors_of_other_fields(sqlite_service):
@@ -122,7 +126,7 @@ def test_suggestions_appear_nowhere_else(sqlite_service):
         ann.register(email="ann"),
         ann.register(password=7),
         ann.register(),
-        by_link(ann, PASSWORD),
+        confirm_by_link(ann, PASSWORD),
         ann.login(password=COMMON),
     ]
     answers += [ann.post("/v1/register/confirm", {"token": "x", "password": COMMON}), ann.login()]
@@ -137,10 +141,12 @@ def test_rejected_passwords_and_suggestions_are_neither_logged_nor_stored(sqlite
     capsys.readouterr()
     secrets = [
         COMMON,
-        *refused(by_link(ann, COMMON), RejectionReason.COMMON, RejectionReason.SEQUENCE),
+        *assert_refused(
+            confirm_by_link(ann, COMMON), RejectionReason.COMMON, RejectionReason.SEQUENCE
+        ),
     ]
-    secrets += refused(
-        at_registration(sqlite_service.actor("bob"), COMMON),
+    secrets += assert_refused(
+        register(sqlite_service.actor("bob"), COMMON),
         RejectionReason.COMMON,
         RejectionReason.SEQUENCE,
     )
@@ -155,7 +161,9 @@ def test_rejected_passwords_and_suggestions_are_neither_logged_nor_stored(sqlite
 
 def test_service_host_name_is_not_accepted_as_a_password(make_service):
     acme = make_service(public_url="https://login.acme-tools.example", trusted_hosts=("localhost",))
-    refused(acme.actor("ann").register(password="AcmeTools 7391 82"), RejectionReason.PERSONAL)
+    assert_refused(
+        acme.actor("ann").register(password="AcmeTools 7391 82"), RejectionReason.PERSONAL
+    )
     assert make_service().actor("ann").register(password="AcmeTools 7391 82").status_code == 202
 
 

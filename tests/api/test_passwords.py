@@ -32,7 +32,7 @@ def sqlite_service(make_service):
     return make_service(**UNLIMITED).freeze_clock()
 
 
-def told(answer):
+def normalize_response(answer):
     """Return everything a stranger could compare, without the request id."""
     headers = {name: value for name, value in answer.headers if name != "X-Request-Id"}
     body = answer.data
@@ -41,7 +41,7 @@ def told(answer):
     return answer.status_code, headers, body
 
 
-def links(actor) -> list[str]:
+def list_reset_links(actor) -> list[str]:
     """Return the reset links emailed to an account, newest first."""
     return [mail["links"][0] for mail in actor.service.mailbox(actor.email) if LINK in mail["text"]]
 
@@ -65,20 +65,20 @@ def make_admin(actor) -> None:
     )
 
 
-def must_change(actor) -> None:
+def require_password_change(actor) -> None:
     actor.service.scalar(
         "UPDATE accounts SET must_change_since = created_at WHERE username = :name RETURNING id",
         name=actor.username,
     )
 
 
-def later(service, **time: float) -> None:
+def advance_clock(service, **time: float) -> None:
     """Advance the clock, and reset the rate limits for emails."""
     service.clock.push(**time)
     service.units.limiter.reset()
 
 
-def events(service) -> list[str]:
+def list_events(service) -> list[str]:
     with service.open_database() as db:
         return list(
             db.execute(
@@ -89,8 +89,8 @@ def events(service) -> list[str]:
 
 def is_dead(actor, token: str) -> bool:
     """Return whether the reset token is invalid, for the API and the page."""
-    shown = actor.get(f"/reset/{token}").status_code
-    answers = {actor.from_another_address().reset(NEWER, token=token).status_code, shown}
+    status = actor.get(f"/reset/{token}").status_code
+    answers = {actor.from_another_address().reset(NEWER, token=token).status_code, status}
     assert len(answers) == 1
     return answers == {400}
 
@@ -111,8 +111,8 @@ def test_reset_is_requested_by_name_or_email_in_any_case(sqlite_service):
         1,
     ):
         assert ann.forgot(**body).status_code == 202
-        assert len(links(ann)) == count
-        later(sqlite_service, minutes=1)
+        assert len(list_reset_links(ann)) == count
+        advance_clock(sqlite_service, minutes=1)
     assert ann.mail()["to"] == ann.email
 
 
@@ -141,29 +141,29 @@ def test_every_reset_request_gets_the_same_answer(service):
     bodies += [
         {"email": f"{name}@example.org"} for name in ("ann", "nobody", "cyd", "bob", "boss", "eve")
     ] + [{"username": "nobody@example.org"}]
-    answers = [told(service.actor("x").forgot(**body)) for body in bodies]
+    answers = [normalize_response(service.actor("x").forgot(**body)) for body in bodies]
     assert answers[0][0] == 202
     for body, answer in zip(bodies, answers, strict=True):
         assert answer == answers[0], body
-    assert [len(links(actor)) for actor in (ann, bob, cyd, boss, eve)] == [1, 0, 0, 0, 1]
+    assert [len(list_reset_links(actor)) for actor in (ann, bob, cyd, boss, eve)] == [1, 0, 0, 0, 1]
     assert service.mailbox("nobody@example.org") == []
 
 
 def test_unsuccessful_reset_request_leaves_the_same_rows(service):
     ann = service.actor().sign_up()
     tables = ("outbox", "confirmations", "audit", "failed_attempts", "devices", "sessions")
-    grown = []
+    added = []
     for name in ("ann", "ann", "nobody-here", "nobody@example.org"):
         before = {table: service.scalar(f"SELECT count(*) FROM {table}") for table in tables}
         ann.forgot(username=name)
-        grown.append(
+        added.append(
             {
                 table: service.scalar(f"SELECT count(*) FROM {table}") - count
                 for table, count in before.items()
             }
         )
     assert (
-        grown
+        added
         == [
             {
                 "outbox": 1,
@@ -176,7 +176,7 @@ def test_unsuccessful_reset_request_leaves_the_same_rows(service):
         ]
         * 4
     )
-    assert len(links(ann)) == 1, "one a minute"
+    assert len(list_reset_links(ann)) == 1, "one a minute"
 
 
 @pytest.mark.parametrize("allowed", [False, True])
@@ -184,7 +184,7 @@ def test_administrator_reset_requires_the_setting(make_service, allowed):
     boss = make_service(admin_self_reset=allowed).actor("boss").sign_up()
     make_admin(boss)
     assert boss.forgot().status_code == 202
-    assert len(links(boss)) == allowed
+    assert len(list_reset_links(boss)) == allowed
     if allowed:
         assert boss.reset(NEW).status_code == 204
 
@@ -207,7 +207,7 @@ def test_unknown_email_is_notified_only_with_the_setting(make_service):
     for _ in range(2):
         service.actor().forgot(email="nobody@example.org")
     assert len(service.mailbox("nobody@example.org")) == 1
-    later(service, minutes=1)
+    advance_clock(service, minutes=1)
     service.actor().call(
         "POST",
         "/v1/password/forgot",
@@ -224,18 +224,18 @@ def test_recipient_gets_one_link_a_minute_and_five_an_hour(service):
     first = ann.get_reset_token()
     for body in ({"username": "ann"}, {"email": ann.email}, {"username": "ANN@example.org"}):
         assert service.actor().forgot(**body).status_code == 202
-    assert len(links(ann)) == 1
+    assert len(list_reset_links(ann)) == 1
     assert ann.get(f"/reset/{first}").status_code == 200
     for _ in range(6):
-        _a_minute_passes(service)
+        _age_hits_by_a_minute(service)
         assert service.actor().forgot(username="ann").status_code == 202
-    assert len(links(ann)) == 5
+    assert len(list_reset_links(ann)) == 5
     assert ann.get(f"/reset/{ann.get_reset_token()}").status_code == 200
     assert is_dead(ann, first)
     assert ann.reset(NEW).status_code == 204
 
 
-def _a_minute_passes(service) -> None:
+def _age_hits_by_a_minute(service) -> None:
     for kept in service.units.limiter._storage.events.values():
         for event in kept:
             event.atime -= 61
@@ -305,7 +305,7 @@ def test_request_headers_never_change_an_emailed_link(make_service, headers, tru
     ann = service.actor().sign_in()
     for body in ({"username": "ann"}, {"email": "nobody@example.org"}):
         assert ann.post("/v1/password/forgot", body, headers=headers).status_code == 202
-    assert links(ann)[0].startswith("https://auth.example.org/reset/dwp_")
+    assert list_reset_links(ann)[0].startswith("https://auth.example.org/reset/dwp_")
     path = f"/reset/{ann.get_reset_token()}"
     assert ann.get(path, headers=headers).status_code == 200
     assert (
@@ -317,9 +317,9 @@ def test_request_headers_never_change_an_emailed_link(make_service, headers, tru
         ).status_code
         == 200
     )
-    said = json.dumps(service.mailbox()) + ann.get(path, headers=headers).text
-    assert "evil.example" not in said
-    assert ":9999" not in said
+    output = json.dumps(service.mailbox()) + ann.get(path, headers=headers).text
+    assert "evil.example" not in output
+    assert ":9999" not in output
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def test_untrusted_host_sends_no_email(sqlite_service, host):
         ann.post("/v1/password/forgot", {"username": "ann"}, headers={"Host": host}).status_code
         == 400
     )
-    assert links(ann) == []
+    assert list_reset_links(ann) == []
 
 
 def test_link_can_point_to_a_custom_page(make_service):
@@ -360,10 +360,10 @@ def test_reset_sets_the_password_revokes_all_sessions_and_does_not_sign_in(servi
     assert answer.status_code == 204
     assert answer.data == b""
     assert "Set-Cookie" not in answer.headers
-    for held in (ann, other):
-        assert held.whoami().status_code == 401
-        assert held.refresh().status_code == 400
-        assert held.login(password=PASSWORD).status_code == 401
+    for client in (ann, other):
+        assert client.whoami().status_code == 401
+        assert client.refresh().status_code == 400
+        assert client.login(password=PASSWORD).status_code == 401
     assert ann.login(password=NEW).status_code == 200
     assert [
         session["current"] for session in ann.get("/v1/sessions", token=ann.access).json["items"]
@@ -375,7 +375,7 @@ def test_reset_sets_the_password_revokes_all_sessions_and_does_not_sign_in(servi
         )
         == 2
     )
-    assert events(service) == ["password.reset_requested", "password.reset"]
+    assert list_events(service) == ["password.reset_requested", "password.reset"]
 
 
 def test_reset_token_works_once(service):
@@ -402,7 +402,7 @@ def test_newer_reset_token_invalidates_the_older_one(service):
     ann = service.actor().sign_up()
     ann.forgot()
     older = ann.get_reset_token()
-    later(service, minutes=1)
+    advance_clock(service, minutes=1)
     ann.forgot(email=ann.email)
     assert is_dead(ann, older)
     assert ann.reset(NEW).status_code == 204
@@ -424,12 +424,12 @@ def test_reset_token_is_invalidated_by_account_changes(service, what):
     elif what == "disabled":
         disable(ann)
     else:
-        must_change(ann)
+        require_password_change(ann)
         assert ann.login().status_code == 403
     before = service.scalar("SELECT password_hash FROM accounts")
     assert is_dead(ann, token)
     assert service.scalar("SELECT password_hash FROM accounts") == before
-    assert "password.reset" not in events(service)
+    assert "password.reset" not in list_events(service)
 
 
 def test_logout_keeps_the_reset_token_valid(service):
@@ -557,7 +557,7 @@ def test_password_change_email_is_in_the_owners_language(service):
 
 def test_forced_change_at_login_yields_only_a_reset_token(service):
     ann = service.actor().sign_up()
-    must_change(ann)
+    require_password_change(ann)
     mails = len(service.mailbox())
     assert ann.login(password=WRONG).status_code == 401
     answer = ann.login(remember_device=True)
@@ -580,11 +580,11 @@ def test_forced_change_at_login_yields_only_a_reset_token(service):
 
 def test_forced_change_works_by_email_or_in_a_session_too(service):
     ann = service.actor().sign_in()
-    must_change(ann)
+    require_password_change(ann)
     ann.forgot()
     assert ann.reset(NEW).status_code == 204
     assert ann.login().status_code == 200
-    must_change(ann)
+    require_password_change(ann)
     assert ann.change(NEWER).status_code == 200
     assert ann.login().status_code == 200
 
@@ -631,14 +631,14 @@ def test_change_returns_working_tokens_and_ends_all_others(service):
 
 def test_session_with_many_refreshes_survives_a_change(service):
     ann = service.actor().sign_in()
-    held = []
+    all_tokens = []
     for _ in range(3):
         service.clock.push(minutes=2)
-        held.append(ann.tokens)
+        all_tokens.append(ann.tokens)
         ann.tokens = ann.refresh().json
-    held.append(ann.tokens)
+    all_tokens.append(ann.tokens)
     assert ann.change(NEW).status_code == 200
-    for tokens in held:
+    for tokens in all_tokens:
         assert ann.refresh(tokens["refresh_token"]).status_code == 400
         assert ann.whoami(tokens["access_token"]).status_code == 401
     ann.tokens = ann.refresh().json
@@ -654,7 +654,7 @@ def test_wrong_current_password_is_403_and_not_401(service):
     assert ann.whoami().status_code == 200
     assert ann.login(password=NEW).status_code == 401
     assert service.scalar("SELECT max(count) FROM failed_attempts") == 2
-    assert events(service) == ["password.refused"]
+    assert list_events(service) == ["password.refused"]
     assert ann.login().status_code == 200
 
 
@@ -728,18 +728,18 @@ def test_session_revoked_during_hashing_changes_nothing(service, what):
         "status": "UPDATE accounts SET status = 'disabled' WHERE :id <> '' RETURNING id",
     }
 
-    def meanwhile(password: str) -> str:
+    def hash_after_update(password: str) -> str:
         service.scalar(statements[what], id=ann.tokens["session_id"])
         return hash_now(password)
 
     before = service.scalar("SELECT password_hash FROM accounts")
-    hasher.hash = meanwhile
+    hasher.hash = hash_after_update
     answer = ann.change(NEW)
     hasher.hash = hash_now
     assert answer.status_code == {"status": 403}.get(what, 401)
     assert service.scalar("SELECT password_hash FROM accounts") == before
     assert "password_changed" not in [mail["template"] for mail in service.mailbox()]
-    assert "password.changed" not in events(service)
+    assert "password.changed" not in list_events(service)
     if what in {"session", "account"}:
         assert other.whoami().status_code == 200
 
@@ -763,7 +763,7 @@ def test_change_and_reset_apply_at_once_on_every_replica_with_redis(
     other = one.actor()
     other.login()
     for _ in range(2):
-        assert [there.whoami(held.access).status_code for held in (ann, other)] == [200, 200], (
+        assert [there.whoami(client.access).status_code for client in (ann, other)] == [200, 200], (
             "both are remembered there by now"
         )
     old = ann.access
@@ -803,7 +803,7 @@ def test_secrets_are_neither_stored_nor_logged_nor_emailed(service, capfd):
     ann.login()
     assert ann.change(changed, old_password=first).status_code == 403
     assert ann.change(changed).status_code == 200
-    must_change(ann)
+    require_password_change(ann)
     handed = ann.login().json["reset_token"]
     for each in (token, handed):
         secrets |= {each, each.split("_")[2], each.split("_")[2][:43]}

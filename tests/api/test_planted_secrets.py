@@ -390,13 +390,15 @@ def use_sessions(scenario: Scenario, passwords: dict[str, str]) -> None:
         {"refresh_token": tokens["refresh_token"]},
         token=tokens["access_token"],
     )
-    tokens, twin = log_in("bob", "of bob, later"), log_in("bob", "of bob, elsewhere")
-    scenario.ask("DELETE", f"/v1/sessions/{twin['session_id']}", token=tokens["access_token"])
+    tokens, other_tokens = log_in("bob", "of bob, later"), log_in("bob", "of bob, elsewhere")
+    scenario.ask(
+        "DELETE", f"/v1/sessions/{other_tokens['session_id']}", token=tokens["access_token"]
+    )
     assert (
         scenario.ask(
             "POST",
             "/v1/logout-all",
-            {"refresh_token": twin["refresh_token"]},
+            {"refresh_token": other_tokens["refresh_token"]},
             token=tokens["access_token"],
         ).status
         == 204
@@ -408,7 +410,7 @@ def use_refresh_cookie(scenario: Scenario, passwords: dict[str, str]) -> None:
     """Use the refresh token cookie: set, rotated, misused and cleared."""
     page = {"Origin": scenario.live.url, "X_Requested_With": "app"}
 
-    def kept(label: str, answer: RecordedResponse) -> str:
+    def plant_refresh_cookie(label: str, answer: RecordedResponse) -> str:
         assert answer.status == 200, answer.body
         token = re.search(r"doorward-refresh=([^;]+)", answer.headers)[1]
         scenario.plant(f"refresh token in the {label} cookie", token, "bob@example.org", answer)
@@ -425,8 +427,8 @@ def use_refresh_cookie(scenario: Scenario, passwords: dict[str, str]) -> None:
 
     login = {"username": "bob", "password": passwords["bob"], "refresh_in_cookie": True}
     assert scenario.ask("POST", "/v1/login", login).status == 403
-    first = kept("first", scenario.ask("POST", "/v1/login", login, **page))
-    second = kept(
+    first = plant_refresh_cookie("first", scenario.ask("POST", "/v1/login", login, **page))
+    second = plant_refresh_cookie(
         "second",
         scenario.ask("POST", "/v1/token/refresh", {}, Cookie=f"doorward-refresh={first}", **page),
     )
@@ -570,8 +572,8 @@ def use_api_keys(scenario: Scenario, passwords: dict[str, str]) -> None:
     second = plant_key(
         "second", scenario.ask("POST", f"{path}/rotate", {"overlap_seconds": 60}, token=access)
     )
-    for shown in (path, "/v1/api-keys"):
-        assert scenario.ask("GET", shown, token=access).status == 200
+    for read_path in (path, "/v1/api-keys"):
+        assert scenario.ask("GET", read_path, token=access).status == 200
     for body in (
         {"key": first[:-1]},
         {"key": [second]},
@@ -588,21 +590,21 @@ def use_device_logins(scenario: Scenario, passwords: dict[str, str]) -> None:
     access = scenario.plant_tokens("for codes", login, "ann@example.org")["access_token"]
     grant = "urn:ietf:params:oauth:grant-type:device_code"
 
-    def asked_for(name: str, answer: RecordedResponse) -> dict[str, str]:
+    def plant_codes(name: str, answer: RecordedResponse) -> dict[str, str]:
         assert answer.status in {200, 201}, answer.body
-        asked = answer.json
-        scenario.plant(f"device code {name}", asked["device_code"], "", answer)
+        codes = answer.json
+        scenario.plant(f"device code {name}", codes["device_code"], "", answer)
         scenario.plant(
-            f"secret of the device code {name}", asked["device_code"].rpartition("_")[2], "", answer
+            f"secret of the device code {name}", codes["device_code"].rpartition("_")[2], "", answer
         )
-        scenario.plant(f"user code {name}", asked["user_code"], "", answer, typed=True)
+        scenario.plant(f"user code {name}", codes["user_code"], "", answer, typed=True)
         scenario.plant(
             f"user code {name} without its dash",
-            asked["user_code"].replace("-", ""),
+            codes["user_code"].replace("-", ""),
             "",
             typed=True,
         )
-        return asked
+        return codes
 
     def poll(code: str, **fields: str) -> RecordedResponse:
         return scenario.ask(
@@ -620,11 +622,11 @@ def use_device_logins(scenario: Scenario, passwords: dict[str, str]) -> None:
     by_form = scenario.ask(
         "POST", "/oauth/device_authorization", data=b"scope=orders%3Aread", **FORM
     )
-    asked, given_up = (
-        asked_for("by form", by_form),
-        asked_for("by JSON", scenario.ask("POST", "/v1/login-sessions", {"client_name": "box"})),
+    by_form_codes, by_json_codes = (
+        plant_codes("by form", by_form),
+        plant_codes("by JSON", scenario.ask("POST", "/v1/login-sessions", {"client_name": "box"})),
     )
-    device, user = asked["device_code"], asked["user_code"]
+    device, user = by_form_codes["device_code"], by_form_codes["user_code"]
     for fields in ({}, {}, {"client_id": "nobody"}, {"client_secret": device}):
         assert poll(device, **fields).status in {400, 401}
     poll(device[:-1])
@@ -661,17 +663,19 @@ def use_device_logins(scenario: Scenario, passwords: dict[str, str]) -> None:
         ).status
         == 200
     )
-    approve = f"/v1/login-sessions/{asked['session_id']}/approve"
+    approve = f"/v1/login-sessions/{by_form_codes['session_id']}/approve"
     assert (
-        scenario.ask("POST", approve, {"user_code": given_up["user_code"]}, token=access).status
+        scenario.ask(
+            "POST", approve, {"user_code": by_json_codes["user_code"]}, token=access
+        ).status
         == 404
     )
     assert scenario.ask("POST", approve, {"user_code": user}, token=access).status == 200
     scenario.plant_tokens("let in", poll(device), "ann@example.org")
     assert poll(device).status == 400
-    for code in (given_up["device_code"], device, given_up["device_code"]):
+    for code in (by_json_codes["device_code"], device, by_json_codes["device_code"]):
         scenario.ask("POST", "/v1/login-sessions/cancel", {"device_code": code})
-    for path in ("", f"/{asked['session_id']}"):
+    for path in ("", f"/{by_form_codes['session_id']}"):
         assert scenario.ask("GET", f"/v1/login-sessions{path}", token=access).status == 200
 
 
@@ -684,7 +688,7 @@ def use_pages(scenario: Scenario, passwords: dict[str, str]) -> None:
     ) -> RecordedResponse:
         return scenario.ask("POST", path, data=urlencode(fields).encode(), Cookie=cookie, **headers)
 
-    def kept(label: str, answer: RecordedResponse) -> str:
+    def plant_cookie(label: str, answer: RecordedResponse) -> str:
         assert answer.status in {200, 303}, answer.body
         cookie = re.search(r"doorward=(dwp1[^;]+)", answer.headers)[1]
         scenario.plant(f"page cookie {label}", cookie, "", answer)
@@ -694,7 +698,7 @@ def use_pages(scenario: Scenario, passwords: dict[str, str]) -> None:
     wrong = scenario.password("wrong on a page")
     assert send("/login", username="bob", password=wrong).status == 401
     assert send("/login", headers=FORM, username="bob", password=passwords["bob"]).status == 403
-    first = kept(
+    first = plant_cookie(
         "first", send("/login", username="bob", password=passwords["bob"], next=f"//{wrong}")
     )
     value = first.partition("=")[2]
@@ -715,12 +719,16 @@ def use_pages(scenario: Scenario, passwords: dict[str, str]) -> None:
     scenario.ask("GET", "/v1/me", token=value)
     scenario.ask("GET", "/v1/me", Cookie=first, X_API_Key=value)
     assert send("/login/again", first, password=wrong).status == 403
-    second = kept("second", send("/login/again", first, password=passwords["bob"], next=value))
+    second = plant_cookie(
+        "second", send("/login/again", first, password=passwords["bob"], next=value)
+    )
     assert send(
         "/login/password", second, old=wrong, new=scenario.password("never set"), again=wrong
     ).status in {403, 422}
     new = scenario.password("set on a page", "bob@example.org")
-    third = kept("third", send("/login/password", second, old=passwords["bob"], new=new, again=new))
+    third = plant_cookie(
+        "third", send("/login/password", second, old=passwords["bob"], new=new, again=new)
+    )
     passwords["bob"] = new
     assert send("/login/out", third).status == 200
     assert send("/login/out", third).status == 303
@@ -786,7 +794,7 @@ def cause_internal_errors(scenario: Scenario, passwords: dict[str, str], url: st
         salts = connection.execute(text("SELECT rt_salt FROM sessions")).scalars().all()
         hashes = connection.execute(text("SELECT password_hash FROM accounts")).scalars().all()
     inside = [Secret("salt of a session", salt) for salt in salts] + [
-        Secret("stored hash", kept) for kept in hashes
+        Secret("stored hash", stored) for stored in hashes
     ]
     for table, event in (("sessions", "UPDATE"), ("accounts", "UPDATE"), ("sessions", "INSERT")):
         with engine.begin() as connection:
@@ -825,9 +833,9 @@ def cause_internal_errors(scenario: Scenario, passwords: dict[str, str], url: st
     )
     scenario.ask("GET", "/v1/me", token=tokens["access_token"])
     engine.dispose()
-    said = scenario.live.log.read_text()
-    assert "Traceback" in said
-    assert [secret.name for secret in inside if secret.text in said] == []
+    output = scenario.live.log.read_text()
+    assert "Traceback" in output
+    assert [secret.name for secret in inside if secret.text in output] == []
 
 
 CHAPTERS: list[Callable[[Scenario, dict[str, str]], None]] = [
@@ -857,19 +865,19 @@ def find_secrets(place: str, where: str, planted: list[Secret]) -> list[str]:
 
 def dump_database(url: str) -> dict[str, str]:
     """Return all values by table, and the bytes of SQLite files, which may contain deleted rows."""
-    engine, kept = create_engine(url), {}
+    engine, stores = create_engine(url), {}
     with engine.connect() as connection:
         for table in inspect(connection).get_table_names():
             rows = connection.execute(text(f'SELECT * FROM "{table}"')).all()
-            kept[f"table {table}"] = "\n".join(str(value) for row in rows for value in row)
+            stores[f"table {table}"] = "\n".join(str(value) for row in rows for value in row)
     engine.dispose()
     if url.startswith("sqlite"):
         path = Path(url.removeprefix("sqlite:///"))
-        kept |= {
+        stores |= {
             f"file {file.name}": file.read_bytes().decode("utf-8", "replace")
             for file in path.parent.glob(path.name + "*")
         }
-    return kept
+    return stores
 
 
 def dump_redis(url: str) -> str:
@@ -903,29 +911,29 @@ def scenario(request, make_live):
     passwords = register_accounts(scenario)
     for chapter in CHAPTERS:
         chapter(scenario, passwords)
-    letters = {
+    emails = {
         person: scenario.live.mailbox(f"{person}@example.org")
         for person in ("ann", "bob", "cyd", "eve")
     }
     cause_internal_errors(scenario, passwords, url)
     memory = dump_redis(more["DOORWARD_REDIS_URL"]) if more else ""
-    kept = dump_database(url)
+    stores = dump_database(url)
     scenario.live.stop()
-    return scenario, letters, {**kept, "Redis": memory}
+    return scenario, emails, {**stores, "Redis": memory}
 
 
 def test_planted_secrets_appear_only_where_they_belong(scenario):
-    scenario, letters, kept = scenario
-    said = scenario.live.log.read_text()
+    scenario, emails, stores = scenario
+    output = scenario.live.log.read_text()
     assert len(scenario.planted) > 40
     assert len({secret.text for secret in scenario.planted}) > 35
-    found = find_secrets("the output of the process", said, scenario.planted)
-    for place, where in kept.items():
+    found = find_secrets("the output of the process", output, scenario.planted)
+    for place, where in stores.items():
         found += find_secrets(place, where, scenario.planted)
     for answer in scenario.answers:
         others = [secret for secret in scenario.planted if answer.number not in secret.handed_out]
         found += find_secrets(f"the answer to {answer.label}", answer.headers + answer.body, others)
-    for person, mails in letters.items():
+    for person, mails in emails.items():
         others = [
             secret
             for secret in scenario.planted
@@ -940,12 +948,12 @@ def test_planted_secrets_appear_only_where_they_belong(scenario):
         ]
     assert found == []
 
-    assert "Bearer " not in said
+    assert "Bearer " not in output
     # With the dot, because a random id may contain three letters.
-    assert not re.search(r"eyJ[\w-]+\.", said)
-    assert "$argon2" not in said
-    assert "@example.org" not in said
-    assert {json.loads(line)["level"] for line in said.splitlines() if line.startswith("{")} >= {
+    assert not re.search(r"eyJ[\w-]+\.", output)
+    assert "$argon2" not in output
+    assert "@example.org" not in output
+    assert {json.loads(line)["level"] for line in output.splitlines() if line.startswith("{")} >= {
         "info",
         "error",
     }
@@ -964,7 +972,7 @@ def test_planted_secrets_appear_only_where_they_belong(scenario):
         422,
         500,
     }
-    assert all(letters[person] for person in ("ann", "bob", "cyd"))
+    assert all(emails[person] for person in ("ann", "bob", "cyd"))
 
 
 def test_search_finds_a_secret_that_is_present():

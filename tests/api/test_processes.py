@@ -63,7 +63,7 @@ class Letterbox:
         return "250 OK"
 
     def token(self, address: str) -> str:
-        until(lambda: address in self.mails)
+        wait_until(lambda: address in self.mails)
         return re.search(r"/confirm/(\S+)", self.mails[address])[1]
 
 
@@ -87,7 +87,7 @@ def cache(valkey_server):
 
 
 @pytest.fixture(scope="module")
-def three(postgres_url, cache, letterbox, tmp_path_factory):
+def cluster(postgres_url, cache, letterbox, tmp_path_factory):
     """The service in three processes."""
     delete_all_rows(postgres_url)
     env = {
@@ -108,24 +108,24 @@ def three(postgres_url, cache, letterbox, tmp_path_factory):
         "4",
         env=env,
     )
-    until(lambda: len(list_children(live.process.pid)) == WORKERS)
-    until(
-        lambda: all(served_alone(live, pid) for pid in list_children(live.process.pid)), within=30
+    wait_until(lambda: len(list_children(live.process.pid)) == WORKERS)
+    wait_until(
+        lambda: all(serves_alone(live, pid) for pid in list_children(live.process.pid)), within=30
     )
     yield live
     live.stop()
 
 
 @pytest.fixture(scope="module")
-def service(three, postgres_url):
+def service(cluster, postgres_url):
     """A fourth process: the test process."""
-    beside = Service(build_settings(postgres_url, jwks_max_age=CACHED))
-    yield beside
-    beside.close()
+    service = Service(build_settings(postgres_url, jwks_max_age=CACHED))
+    yield service
+    service.close()
 
 
 @contextmanager
-def alone(live, worker: int):
+def run_alone(live, worker: int):
     """Stop the other workers, so that only this one works."""
     others = [pid for pid in list_children(live.process.pid) if pid != worker]
     for pid in others:
@@ -137,8 +137,8 @@ def alone(live, worker: int):
             os.kill(pid, signal.SIGCONT)
 
 
-def served_alone(live, worker: int) -> bool:
-    with alone(live, worker):
+def serves_alone(live, worker: int) -> bool:
+    with run_alone(live, worker):
         try:
             with urllib.request.urlopen(f"{live.url}/readyz", timeout=1):
                 return True
@@ -146,7 +146,7 @@ def served_alone(live, worker: int) -> bool:
             return False
 
 
-def until(condition, *, within: float = SOON) -> None:
+def wait_until(condition, *, within: float = SOON) -> None:
     end = time.monotonic() + within
     while not condition():
         assert time.monotonic() < end
@@ -175,34 +175,34 @@ def log_in(live, name: str):
     return tokens
 
 
-def whoami(live, tokens) -> int:
+def get_whoami_status(live, tokens) -> int:
     return live.call(
         "GET", "/v1/whoami", headers={"Authorization": f"Bearer {tokens['access_token']}"}
     )[0]
 
 
-def signed_with(tokens) -> str:
+def read_kid(tokens) -> str:
     header = tokens["access_token"].partition(".")[0]
     return json.loads(base64.urlsafe_b64decode(header + "=="))["kid"]
 
 
-def published(live) -> set[str]:
+def list_published_kids(live) -> set[str]:
     return {key["kid"] for key in live.call("GET", "/.well-known/jwks.json")[1]["keys"]}
 
 
-def test_each_process_delivers_email(three, letterbox):
-    for number, worker in enumerate(list_children(three.process.pid)):
-        with alone(three, worker):
-            register(three, f"mail{number}")
-            until(lambda address=f"mail{number}@example.org": address in letterbox.mails)
+def test_each_process_delivers_email(cluster, letterbox):
+    for number, worker in enumerate(list_children(cluster.process.pid)):
+        with run_alone(cluster, worker):
+            register(cluster, f"mail{number}")
+            wait_until(lambda address=f"mail{number}@example.org": address in letterbox.mails)
 
 
-def test_each_process_repeats_revocations_to_the_cache(three, letterbox, cache):
-    sign_up(three, letterbox, "watched")
-    for worker in list_children(three.process.pid):
-        with alone(three, worker):
-            tokens = log_in(three, "watched")
-            assert whoami(three, tokens) == 200
+def test_each_process_repeats_revocations_to_the_cache(cluster, letterbox, cache):
+    sign_up(cluster, letterbox, "watched")
+    for worker in list_children(cluster.process.pid):
+        with run_alone(cluster, worker):
+            tokens = log_in(cluster, "watched")
+            assert get_whoami_status(cluster, tokens) == 200
             account = tokens["account"]["id"]
             keys = (
                 build_account_cache_key(account),
@@ -210,7 +210,7 @@ def test_each_process_repeats_revocations_to_the_cache(three, letterbox, cache):
             )
             valid = {key: cache.get(key) for key in keys}
             assert (
-                three.call(
+                cluster.call(
                     "POST",
                     "/v1/logout",
                     headers={"Authorization": f"Bearer {tokens['access_token']}"},
@@ -220,24 +220,24 @@ def test_each_process_repeats_revocations_to_the_cache(three, letterbox, cache):
             cache.delete(CANARY_KEY)
             for key, value in valid.items():
                 cache.set(key, value, px=60_000)  # as in an older copy of the cache
-            until(lambda key=keys[1]: cache.get(key) == b"R")
-            assert whoami(three, tokens) == 401
+            wait_until(lambda key=keys[1]: cache.get(key) == b"R")
+            assert get_whoami_status(cluster, tokens) == 401
 
 
-def test_each_process_learns_of_a_key_created_by_another(three, letterbox, service):
-    sign_up(three, letterbox, "signer")
-    before = log_in(three, "signer")
+def test_each_process_learns_of_a_key_created_by_another(cluster, letterbox, service):
+    sign_up(cluster, letterbox, "signer")
+    before = log_in(cluster, "signer")
     with service.units.open_read_write() as work:
         kid = rotate_signing_key(work).kid
-    for worker in list_children(three.process.pid):
-        with alone(three, worker):
-            until(lambda: kid in published(three))
-            until(lambda: signed_with(log_in(three, "signer")) == kid)
-            assert whoami(three, before) == 200
-    after = log_in(three, "signer")
-    for worker in list_children(three.process.pid):
-        with alone(three, worker):
-            assert whoami(three, after) == 200
+    for worker in list_children(cluster.process.pid):
+        with run_alone(cluster, worker):
+            wait_until(lambda: kid in list_published_kids(cluster))
+            wait_until(lambda: read_kid(log_in(cluster, "signer")) == kid)
+            assert get_whoami_status(cluster, before) == 200
+    after = log_in(cluster, "signer")
+    for worker in list_children(cluster.process.pid):
+        with run_alone(cluster, worker):
+            assert get_whoami_status(cluster, after) == 200
 
 
 def sign_up_worker(live, letterbox, service, name: str) -> Account:
@@ -256,7 +256,7 @@ def make_key(live, tokens, name: str) -> dict[str, str]:
     return key
 
 
-def lets_in(live, key) -> bool:
+def is_accepted(live, key) -> bool:
     """Return whether the key is still accepted for its purpose."""
     status, answer = live.call("GET", "/v1/whoami", headers={"X-API-Key": key["key"]})
     assert status in {200, 401}
@@ -272,7 +272,7 @@ def disable(service, account: Account) -> None:
         record_account_revocation(work, row)
 
 
-def demote(service, account: Account) -> None:
+def remove_worker_role(service, account: Account) -> None:
     with service.units.open_read_write() as work:
         work.db.delete(work.db.get_one(AccountRole, (account.id, "worker")))
         row = work.db.get_one(Account, account.id)
@@ -281,70 +281,72 @@ def demote(service, account: Account) -> None:
 
 
 @contextmanager
-def asked_on(live, keys):
+def check_continuously(live, keys):
     """Run three clients that check every key repeatedly and record key, time and result."""
     ledger: list[tuple[str, float, bool]] = []
     stop = Event()
 
-    def ask_on() -> None:
+    def check_keys() -> None:
         while not stop.is_set():
             for name, key in keys.items():
                 began = time.monotonic()
-                ledger.append((name, began, lets_in(live, key)))
+                ledger.append((name, began, is_accepted(live, key)))
 
-    with ThreadPoolExecutor(3) as askers:
-        asking = [askers.submit(ask_on) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        clients = [pool.submit(check_keys) for _ in range(3)]
         try:
-            until(lambda: len(ledger) > 10 * len(keys))
+            wait_until(lambda: len(ledger) > 10 * len(keys))
             yield ledger
         finally:
             stop.set()
-        for asker in asking:
-            asker.result()
+        for client in clients:
+            client.result()
 
 
-def test_revoked_key_is_refused_by_every_process_within_a_second(three, letterbox, service, cache):
+def test_revoked_key_is_refused_by_every_process_within_a_second(
+    cluster, letterbox, service, cache
+):
     owners = {
-        name: sign_up_worker(three, letterbox, service, name)
+        name: sign_up_worker(cluster, letterbox, service, name)
         for name in ("keeper", "leaver", "junior")
     }
-    tokens = {name: log_in(three, name) for name in owners}
+    tokens = {name: log_in(cluster, name) for name in owners}
     bearer = {"Authorization": f"Bearer {tokens['keeper']['access_token']}"}
     keys = {
-        name: make_key(three, tokens["keeper"], name)
+        name: make_key(cluster, tokens["keeper"], name)
         for name in ("deleted", "narrowed", "rotated", "leaked")
     }
     keys |= {
-        "disabled": make_key(three, tokens["leaver"], "x"),
-        "demoted": make_key(three, tokens["junior"], "x"),
+        "disabled": make_key(cluster, tokens["leaver"], "x"),
+        "demoted": make_key(cluster, tokens["junior"], "x"),
     }
     path = {name: f"/v1/api-keys/{key['id']}" for name, key in keys.items()}
     changes = {
-        "deleted": lambda: three.call("DELETE", path["deleted"], headers=bearer),
-        "narrowed": lambda: three.call("PATCH", path["narrowed"], {"scopes": []}, bearer),
-        "rotated": lambda: three.call(
+        "deleted": lambda: cluster.call("DELETE", path["deleted"], headers=bearer),
+        "narrowed": lambda: cluster.call("PATCH", path["narrowed"], {"scopes": []}, bearer),
+        "rotated": lambda: cluster.call(
             "POST", f"{path['rotated']}/rotate", {"overlap_seconds": 0}, bearer
         ),
-        "leaked": lambda: three.call(
+        "leaked": lambda: cluster.call(
             "POST", "/v1/api-keys/report-leak", {"key": keys["leaked"]["key"]}
         ),
         "disabled": lambda: disable(service, owners["leaver"]),
-        "demoted": lambda: demote(service, owners["junior"]),
+        "demoted": lambda: remove_worker_role(service, owners["junior"]),
     }
     records = [build_api_key_cache_key(key["id"]) for key in keys.values()] + [
         build_account_cache_key(account.id) for account in owners.values()
     ]
-    with asked_on(three, keys) as ledger:
+    with check_continuously(cluster, keys) as ledger:
         old = {name: cache.get(name) for name in records}
-        before, done = len(ledger), {}
+        before, result = len(ledger), {}
         for number, (name, change) in enumerate(changes.items()):
             change()
-            done[name] = time.monotonic()
+            result[name] = time.monotonic()
             if number % 2:
                 cache.flushall()
         time.sleep(1.3)
     assert all(let_in for _, _, let_in in ledger[: before - len(keys) * 3])
-    late = [(name, let_in) for name, began, let_in in ledger if began > done[name] + 1.0]
+    late = [(name, let_in) for name, began, let_in in ledger if began > result[name] + 1.0]
     assert {name for name, _ in late} == set(keys)
     assert [name for name, let_in in late if let_in] == []
 
@@ -352,21 +354,21 @@ def test_revoked_key_is_refused_by_every_process_within_a_second(three, letterbo
     for name, value in old.items():
         cache.set(name, value or b"", px=60_000)  # as in an older copy of the cache
     time.sleep(1.0)
-    for worker in list_children(three.process.pid):
-        with alone(three, worker):
-            assert [name for name, key in keys.items() if lets_in(three, key)] == []
+    for worker in list_children(cluster.process.pid):
+        with run_alone(cluster, worker):
+            assert [name for name, key in keys.items() if is_accepted(cluster, key)] == []
 
 
 @pytest.mark.parametrize("flushed", [False, True], ids=["", "flushed"])
 def test_disabled_account_is_refused_by_every_process_within_a_second(
-    three, letterbox, service, cache, flushed
+    cluster, letterbox, service, cache, flushed
 ):
     boss_name = f"boss{int(flushed)}"
-    sign_up(three, letterbox, boss_name)
+    sign_up(cluster, letterbox, boss_name)
     account_id = service.scalar("SELECT id FROM accounts WHERE username = :name", name=boss_name)
     with service.units.open_read_write() as work:
         add_role(work, NOBODY, account_id=account_id, role="admin")
-    boss = {"Authorization": f"Bearer {log_in(three, boss_name)['access_token']}"}
+    boss = {"Authorization": f"Bearer {log_in(cluster, boss_name)['access_token']}"}
     acts = (
         ("PATCH", {"status": "disabled"}),
         ("DELETE", None),
@@ -375,19 +377,19 @@ def test_disabled_account_is_refused_by_every_process_within_a_second(
     took = []
     for number, (method, body) in enumerate(acts):
         name = f"shut{number}{int(flushed)}"
-        sign_up(three, letterbox, name)
-        tokens = log_in(three, name)
+        sign_up(cluster, letterbox, name)
+        tokens = log_in(cluster, name)
         session = {"Authorization": f"Bearer {tokens['access_token']}"}
-        key = three.call("POST", "/v1/api-keys", {"name": "job", "scopes": []}, session)[1]["key"]
-        shown = (
+        key = cluster.call("POST", "/v1/api-keys", {"name": "job", "scopes": []}, session)[1]["key"]
+        statuses = (
             [session] if body == {"must_change_password": True} else [session, {"X-API-Key": key}]
         )
-        for worker in list_children(three.process.pid):
-            with alone(three, worker):
-                assert [three.call("GET", "/v1/whoami", headers=each)[0] for each in shown] == [
-                    200
-                ] * len(shown)
-        assert three.call(method, f"/v1/accounts/{tokens['account']['id']}", body, boss)[0] in {
+        for worker in list_children(cluster.process.pid):
+            with run_alone(cluster, worker):
+                assert [
+                    cluster.call("GET", "/v1/whoami", headers=each)[0] for each in statuses
+                ] == [200] * len(statuses)
+        assert cluster.call(method, f"/v1/accounts/{tokens['account']['id']}", body, boss)[0] in {
             200,
             204,
         }
@@ -395,10 +397,10 @@ def test_disabled_account_is_refused_by_every_process_within_a_second(
             cache.flushall()
         ended = time.monotonic()
         let_in = 0
-        for worker in list_children(three.process.pid):
-            with alone(three, worker):
+        for worker in list_children(cluster.process.pid):
+            with run_alone(cluster, worker):
                 let_in += sum(
-                    three.call("GET", "/v1/whoami", headers=each)[0] != 401 for each in shown
+                    cluster.call("GET", "/v1/whoami", headers=each)[0] != 401 for each in statuses
                 )
         assert let_in == 0
         took.append(time.monotonic() - ended)
@@ -407,16 +409,16 @@ def test_disabled_account_is_refused_by_every_process_within_a_second(
     )  # a busy machine may be too slow to check them all, and the test shows nothing
 
 
-def test_crashed_process_is_replaced_by_a_working_one(three, letterbox):
-    known = set(list_children(three.process.pid))
+def test_crashed_process_is_replaced_by_a_working_one(cluster, letterbox):
+    known = set(list_children(cluster.process.pid))
     victim = min(known)
     os.kill(victim, signal.SIGKILL)
-    until(lambda: len(set(list_children(three.process.pid)) - known) == 1, within=30)
-    successor = (set(list_children(three.process.pid)) - known).pop()
-    until(lambda: served_alone(three, successor), within=30)
-    with alone(three, successor):
-        register(three, "successor")
-        until(lambda: "successor@example.org" in letterbox.mails)
+    wait_until(lambda: len(set(list_children(cluster.process.pid)) - known) == 1, within=30)
+    successor = (set(list_children(cluster.process.pid)) - known).pop()
+    wait_until(lambda: serves_alone(cluster, successor), within=30)
+    with run_alone(cluster, successor):
+        register(cluster, "successor")
+        wait_until(lambda: "successor@example.org" in letterbox.mails)
 
 
 def test_conflicting_process_settings_are_refused_at_start():

@@ -65,12 +65,12 @@ def open_proxy(
     server: Valkey,
     *,
     tls: ssl.SSLContext | None = None,
-    say: Callable[[bytes], bytes] = lambda said: said,
+    answer: Callable[[bytes], bytes] = lambda data: data,
 ) -> Iterator[int]:
     """Open a port that forwards to the server, adding TLS or replacing text in responses."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(
-            target=_accept, args=(listener, server.port, tls, say), daemon=True
+            target=_accept, args=(listener, server.port, tls, answer), daemon=True
         ).start()
         yield listener.getsockname()[1]
         with suppress(OSError):
@@ -78,24 +78,24 @@ def open_proxy(
 
 
 def _accept(
-    listener: socket.socket, port: int, tls: ssl.SSLContext | None, say: Callable[[bytes], bytes]
+    listener: socket.socket, port: int, tls: ssl.SSLContext | None, answer: Callable[[bytes], bytes]
 ) -> None:
     with suppress(OSError):
         while True:
             threading.Thread(
-                target=_serve, args=(listener.accept()[0], port, tls, say), daemon=True
+                target=_serve, args=(listener.accept()[0], port, tls, answer), daemon=True
             ).start()
 
 
 def _serve(
-    client: socket.socket, port: int, tls: ssl.SSLContext | None, say: Callable[[bytes], bytes]
+    client: socket.socket, port: int, tls: ssl.SSLContext | None, answer: Callable[[bytes], bytes]
 ) -> None:
     with suppress(OSError), client, socket.create_connection(("127.0.0.1", port)) as server:
         near = tls.wrap_socket(client, server_side=True) if tls else client
         with near:
-            while asked := near.recv(65536):
-                server.sendall(asked)
-                near.sendall(say(server.recv(65536)))
+            while data := near.recv(65536):
+                server.sendall(data)
+                near.sendall(answer(server.recv(65536)))
 
 
 def test_redis_over_a_unix_socket(make_service, make_valkey):
@@ -123,10 +123,10 @@ def test_redis_tls_with_a_system_ca(make_valkey, sqlite_url, tmp_path):
     server, trusted = make_valkey(), create_authority(tmp_path)
     env = {"DOORWARD_DATABASE_URL": sqlite_url, "SSL_CERT_FILE": str(trusted.ca_file)}
     with open_proxy(server, tls=trusted.server) as port:
-        done = run_command(
+        result = run_command(
             "doctor", env={**env, "DOORWARD_REDIS_URL": f"rediss://127.0.0.1:{port}/0"}
         )
-    assert "ok     redis" in done.stdout
+    assert "ok     redis" in result.stdout
 
 
 def test_redis_password_with_any_character(make_service, make_valkey):
@@ -162,13 +162,13 @@ def test_older_redis_works_and_doctor_warns(make_service, make_valkey, sqlite_ur
         version = client.info()["redis_version"]
         older = "6.0" + version[3:]  # of the same length, because responses contain their length
 
-        def say(said: bytes) -> bytes:
-            return said.replace(
+        def change_version(data: bytes) -> bytes:
+            return data.replace(
                 f"redis_version:{version}".encode(), f"redis_version:{older}".encode()
             )
 
-        with open_proxy(server, say=say) as port:
+        with open_proxy(server, answer=change_version) as port:
             url = f"redis://127.0.0.1:{port}/0"
             assert_used(make_service(redis_url=url), client)
-            done = run_cli("doctor", DOORWARD_DATABASE_URL=sqlite_url, DOORWARD_REDIS_URL=url)
-    assert re.search(r"redis +.* is too old", done.stdout)
+            result = run_cli("doctor", DOORWARD_DATABASE_URL=sqlite_url, DOORWARD_REDIS_URL=url)
+    assert re.search(r"redis +.* is too old", result.stdout)

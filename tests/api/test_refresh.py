@@ -23,11 +23,11 @@ def ann(service):
     return service.freeze_clock().actor().sign_in()
 
 
-def counter(token: str) -> int:
+def read_counter(token: str) -> int:
     return int(token.split(".")[3])
 
 
-def forged(
+def forge_token(
     service, token: str, *, secret: str = SECRET, salt: str | None = None, **changes: str
 ) -> str:
     """Change parts of the token and sign it with the named secrets."""
@@ -46,11 +46,11 @@ def forged(
     return f"{body}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
 
 
-def status_of(service, ann) -> str:
+def get_session_status(service, ann) -> str:
     return service.scalar("SELECT status FROM sessions WHERE id = :id", id=ann.tokens["session_id"])
 
 
-def refused(answer) -> bool:
+def is_refused(answer) -> bool:
     return answer.status_code == 400 and answer.json["code"] == "invalid_grant"
 
 
@@ -60,9 +60,9 @@ def test_each_refresh_returns_the_next_token_of_the_session(service, ann):
     assert again["session_id"] == first["session_id"]
     assert again["account"] == first["account"]
     assert again["access_token"] != first["access_token"]
-    assert counter(again["refresh_token"]) == counter(first["refresh_token"]) + 1
+    assert read_counter(again["refresh_token"]) == read_counter(first["refresh_token"]) + 1
     third = ann.refresh(again["refresh_token"]).json
-    assert counter(third["refresh_token"]) == counter(first["refresh_token"]) + 2
+    assert read_counter(third["refresh_token"]) == read_counter(first["refresh_token"]) + 2
     for tokens in (first, again, third):
         assert ann.whoami(tokens["access_token"]).status_code == 200
 
@@ -77,7 +77,7 @@ def test_repeat_within_the_grace_period_returns_the_same_refresh_token(service, 
     assert again.json["access_token"] != first["access_token"]
     assert ann.whoami(again.json["access_token"]).status_code == 200
     assert ann.refresh(first["refresh_token"]).status_code == 200
-    assert status_of(service, ann) == "live"
+    assert get_session_status(service, ann) == "live"
 
 
 def test_grace_period_is_not_extended_by_use(service, ann):
@@ -85,19 +85,19 @@ def test_grace_period_is_not_extended_by_use(service, ann):
     service.clock.push(seconds=20)
     assert ann.refresh().status_code == 200
     service.clock.push(seconds=11)
-    assert refused(ann.refresh())
-    assert status_of(service, ann) == "suspicious"
+    assert is_refused(ann.refresh())
+    assert get_session_status(service, ann) == "suspicious"
 
 
 def test_reuse_after_the_grace_period_revokes_the_session_and_emails(service, ann):
     successor = ann.refresh().json
     service.clock.push(seconds=31)
-    assert refused(ann.refresh())
+    assert is_refused(ann.refresh())
 
-    assert status_of(service, ann) == "suspicious"
+    assert get_session_status(service, ann) == "suspicious"
     assert ann.whoami().status_code == 401
     assert ann.whoami(successor["access_token"]).status_code == 401
-    assert refused(ann.refresh(successor["refresh_token"]))
+    assert is_refused(ann.refresh(successor["refresh_token"]))
     assert service.scalar("SELECT reason FROM sessions") == "refresh_reuse"
     assert (
         service.scalar(
@@ -116,8 +116,8 @@ def test_reuse_after_the_grace_period_revokes_the_session_and_emails(service, an
 
 def test_token_two_steps_back_revokes_the_session_in_the_grace_period(service, ann):
     ann.refresh(ann.refresh().json["refresh_token"])
-    assert refused(ann.refresh())
-    assert status_of(service, ann) == "suspicious"
+    assert is_refused(ann.refresh())
+    assert get_session_status(service, ann) == "suspicious"
 
 
 def test_reuse_revokes_only_its_session(service, ann):
@@ -125,26 +125,26 @@ def test_reuse_revokes_only_its_session(service, ann):
     ann.login()
     ann.refresh(first["refresh_token"])
     service.clock.push(seconds=31)
-    assert refused(ann.refresh(first["refresh_token"]))
+    assert is_refused(ann.refresh(first["refresh_token"]))
     assert ann.refresh().status_code == 200
 
 
 def test_stolen_token_is_useless_once_both_parties_used_it(service, ann):
-    thief = service.actor("thief", address="203.0.113.9")
+    attacker = service.actor("thief", address="203.0.113.9")
     stolen = ann.tokens["refresh_token"]
-    loot = thief.refresh(stolen).json
+    stolen_tokens = attacker.refresh(stolen).json
     service.clock.push(minutes=2)
-    loot = thief.refresh(loot["refresh_token"]).json
-    assert refused(ann.refresh(stolen))
-    assert refused(thief.refresh(loot["refresh_token"]))
-    assert thief.whoami(loot["access_token"]).status_code == 401
+    stolen_tokens = attacker.refresh(stolen_tokens["refresh_token"]).json
+    assert is_refused(ann.refresh(stolen))
+    assert is_refused(attacker.refresh(stolen_tokens["refresh_token"]))
+    assert attacker.whoami(stolen_tokens["access_token"]).status_code == 401
 
 
 def test_reuse_is_reported_once(service, ann):
     ann.refresh()
     service.clock.push(seconds=31)
     for _ in range(3):
-        assert refused(ann.refresh())
+        assert is_refused(ann.refresh())
     assert service.scalar("SELECT count(*) FROM outbox WHERE template = 'suspicious_session'") == 1
     assert service.scalar("SELECT count(*) FROM revocations") == 1
 
@@ -154,8 +154,8 @@ def test_token_ahead_of_the_database_revokes_the_session(service, ann):
     ahead = ann.refresh().json["refresh_token"]
     ahead = ann.refresh(ahead).json["refresh_token"]
     service.scalar("UPDATE sessions SET rt_counter = 0 RETURNING id")
-    assert refused(ann.refresh(ahead))
-    assert status_of(service, ann) == "suspicious"
+    assert is_refused(ann.refresh(ahead))
+    assert get_session_status(service, ann) == "suspicious"
     assert service.scalar("SELECT reason FROM sessions") == "refresh_ahead"
     assert (
         service.scalar("SELECT count(*) FROM audit WHERE event = 'refresh_token.ahead_of_database'")
@@ -169,23 +169,23 @@ def test_session_of_another_epoch_is_dead(service, ann, column, step):
     table, name = column.split(".")
     service.scalar(f"UPDATE {table} SET {name} = {name} + :step RETURNING id", step=step)
     assert ann.whoami().status_code == 401
-    assert refused(ann.refresh())
+    assert is_refused(ann.refresh())
     service.scalar(f"UPDATE {table} SET {name} = {name} - :step RETURNING id", step=step)
     assert ann.refresh().status_code == 200
 
 
 def test_disabled_account_cannot_refresh_and_loses_no_token(service, ann):
     service.scalar("UPDATE accounts SET status = 'disabled' RETURNING id")
-    assert refused(ann.refresh())
+    assert is_refused(ann.refresh())
     assert ann.whoami().status_code == 401
-    assert status_of(service, ann) == "live"
+    assert get_session_status(service, ann) == "live"
 
 
 def test_session_expires_after_14_days_without_a_refresh(service, ann):
     service.clock.push(days=14, seconds=-5)
     ann.tokens = ann.refresh().json
     service.clock.push(days=14, seconds=1)
-    assert refused(ann.refresh())
+    assert is_refused(ann.refresh())
     assert service.scalar("SELECT count(*) FROM outbox WHERE template = 'suspicious_session'") == 0
 
 
@@ -199,7 +199,7 @@ def test_session_expires_after_30_days_despite_refreshes(service, ann):
     assert 0 < ann.tokens["expires_in"] <= 60
     assert 0 < ann.tokens["refresh_expires_in"] <= 60
     service.clock.push(seconds=61)
-    assert refused(ann.refresh())
+    assert is_refused(ann.refresh())
     assert ann.whoami().status_code == 401
 
 
@@ -243,15 +243,15 @@ def test_altered_token_is_refused_and_the_session_stays_live(service, ann):
         f"{token} ",
         token[:-1],
         token + "A",
-        forged(service, token, secret=OTHER),  # with the database but without the settings
-        forged(service, token, secret=OTHER, key=encryption.compute_key_id(OTHER)),
-        forged(service, token, salt="00" * 32),  # with the settings but without the database
-        forged(service, token, session=bob.tokens["session_id"], salt=salt),
+        forge_token(service, token, secret=OTHER),  # with the database but without the settings
+        forge_token(service, token, secret=OTHER, key=encryption.compute_key_id(OTHER)),
+        forge_token(service, token, salt="00" * 32),  # with the settings but without the database
+        forge_token(service, token, session=bob.tokens["session_id"], salt=salt),
         "null",
         "dwr1....",
         ann.access,
     ):
-        assert refused(ann.refresh(bad)), bad
+        assert is_refused(ann.refresh(bad)), bad
     assert ann.refresh().status_code == 200
     assert bob.refresh().status_code == 200
 
@@ -262,7 +262,7 @@ def test_last_character_of_a_token_has_one_encoding(service, ann):
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     index = alphabet.index(token[-1])
     for other in {index ^ 1, index ^ 2, index ^ 3}:
-        assert refused(ann.refresh(token[:-1] + alphabet[other]))
+        assert is_refused(ann.refresh(token[:-1] + alphabet[other]))
     assert ann.refresh().status_code == 200
 
 
@@ -298,8 +298,8 @@ def test_removed_secret_key_refuses_its_tokens_and_revokes_nothing(make_service,
     ann = old.actor().sign_in()
     old.scalar("DELETE FROM signing_keys RETURNING kid")  # it is encrypted under the old key too
     ann.service = make_service(database_url, secret_key=(OTHER,))
-    assert refused(ann.refresh())
-    assert status_of(ann.service, ann) == "live"
+    assert is_refused(ann.refresh())
+    assert get_session_status(ann.service, ann) == "live"
     assert (
         ann.service.scalar("SELECT count(*) FROM outbox WHERE template = 'suspicious_session'") == 0
     )
@@ -313,8 +313,8 @@ def test_restart_forgets_no_refresh(make_service, database_url):
     ann.service = make_service(database_url)
     assert ann.refresh().json["refresh_token"] == first["refresh_token"]
     ann.service.clock.push(seconds=31)
-    assert refused(ann.refresh())
-    assert refused(ann.refresh(first["refresh_token"]))
+    assert is_refused(ann.refresh())
+    assert is_refused(ann.refresh(first["refresh_token"]))
 
 
 def test_no_part_of_a_token_is_stored(service, ann):

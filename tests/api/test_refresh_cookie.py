@@ -65,7 +65,7 @@ class Browser:
     def refresh(self, **headers: str):
         return self.post(REFRESH, **headers)
 
-    def lives(self) -> bool:
+    def is_accepted(self) -> bool:
         return self.actor.whoami(self.access).status_code == 200
 
 
@@ -88,7 +88,7 @@ def browser(https) -> Browser:
     return browser
 
 
-def counters(service) -> list[tuple[str, int, str]]:
+def list_session_states(service) -> list[tuple[str, int, str]]:
     """Return the state that a refused request must not change."""
     with service.open_database() as db:
         sessions = (
@@ -99,11 +99,11 @@ def counters(service) -> list[tuple[str, int, str]]:
         return [tuple(row) for row in sessions]
 
 
-def code(answer) -> tuple[int, str]:
+def get_status_and_code(answer) -> tuple[int, str]:
     return answer.status_code, answer.json["code"]
 
 
-def parts(cookie: str) -> tuple[str, str, set[str]]:
+def split_cookie(cookie: str) -> tuple[str, str, set[str]]:
     """Return name, value and attributes."""
     pair, *attributes = cookie.split("; ")
     name, _, value = pair.partition("=")
@@ -128,7 +128,7 @@ def test_login_can_set_the_refresh_token_as_an_http_only_cookie(
         answer.json
     )
     (cookie,) = answer.headers.getlist("Set-Cookie")
-    found, value, attributes = parts(cookie)
+    found, value, attributes = split_cookie(cookie)
     assert found == name
     assert (
         attributes
@@ -138,7 +138,7 @@ def test_login_can_set_the_refresh_token_as_an_http_only_cookie(
     assert len(cookie) < LARGEST
     assert value.startswith("dwr1.")
     assert value not in answer.text
-    assert browser.lives()
+    assert browser.is_accepted()
 
 
 def test_refresh_replaces_the_cookie_and_hides_the_token(service):
@@ -152,7 +152,7 @@ def test_refresh_replaces_the_cookie_and_hides_the_token(service):
     assert "refresh_token" not in answer.json
     assert browser.cookies != first
     assert all(value not in answer.text for value in browser.cookies.values())
-    assert browser.lives()
+    assert browser.is_accepted()
     second = dict(browser.cookies)
     browser.cookies = first  # another tab, or a lost response
     assert browser.refresh().status_code == 200
@@ -169,12 +169,12 @@ def test_reused_cookie_revokes_the_session_and_is_cleared(service):
     service.clock.push(seconds=31)
     browser.cookies = first
     answer = browser.refresh()
-    assert code(answer) == (400, "invalid_grant")
+    assert get_status_and_code(answer) == (400, "invalid_grant")
     assert browser.cookies == {}
-    _, value, attributes = parts(answer.headers["Set-Cookie"])
+    _, value, attributes = split_cookie(answer.headers["Set-Cookie"])
     assert value == ""
     assert {"Max-Age=0", "Path=/", "HttpOnly", "SameSite=Strict"} <= attributes
-    assert [status for _, _, status in counters(service)] == ["suspicious"]
+    assert [status for _, _, status in list_session_states(service)] == ["suspicious"]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_reused_cookie_revokes_the_session_and_is_cleared(service):
 )
 def test_invalid_cookie_is_cleared(browser, junk):
     browser.cookies = {NAME: junk}
-    assert code(browser.refresh()) == (400, "invalid_grant")
+    assert get_status_and_code(browser.refresh()) == (400, "invalid_grant")
     assert browser.cookies == {}
 
 
@@ -252,12 +252,12 @@ def test_configured_origins_and_own_pages_can_use_the_cookie(browser, headers):
     assert browser.refresh().status_code == 200
     assert browser.post(LOGOUT).status_code == 204
     assert browser.cookies == {}
-    assert not browser.lives()
+    assert not browser.is_accepted()
 
 
 def test_other_origins_are_refused_without_effect(browser):
     service, kept = browser.actor.service, dict(browser.cookies)
-    before, mails = counters(service), len(service.mailbox())
+    before, mails = list_session_states(service), len(service.mailbox())
     for headers in REFUSED:
         browser.headers = headers
         for answer in (
@@ -266,17 +266,17 @@ def test_other_origins_are_refused_without_effect(browser):
             browser.refresh(),
             browser.post(LOGOUT),
         ):
-            assert code(answer) == (403, "cookie_not_allowed"), headers
+            assert get_status_and_code(answer) == (403, "cookie_not_allowed"), headers
             assert (
                 "X-Requested-With" in answer.json["detail"]
                 or "DOORWARD_CORS_ORIGINS" in answer.json["detail"]
             )
             assert "Set-Cookie" not in answer.headers
     assert browser.cookies == kept
-    assert counters(service) == before
+    assert list_session_states(service) == before
     assert len(service.mailbox()) == mails
     assert service.scalar("SELECT count(*) FROM failed_attempts") == 0
-    assert browser.lives()
+    assert browser.is_accepted()
 
 
 def test_default_port_is_not_part_of_an_origin(make_service):
@@ -291,7 +291,7 @@ def test_default_port_is_not_part_of_an_origin(make_service):
 
 
 def test_cookie_with_another_credential_is_refused(browser):
-    before, token = counters(browser.actor.service), browser.cookies[NAME]
+    before, token = list_session_states(browser.actor.service), browser.cookies[NAME]
     for answer in (
         browser.post(REFRESH, {"refresh_token": token}),
         browser.post(REFRESH, {"refresh_token": "x"}),
@@ -299,13 +299,13 @@ def test_cookie_with_another_credential_is_refused(browser):
         browser.refresh(Authorization="Basic eDp5"),
         browser.post(LOGOUT, {"refresh_token": token}),
     ):
-        assert code(answer) == (400, "ambiguous_refresh_token")
+        assert get_status_and_code(answer) == (400, "ambiguous_refresh_token")
         assert "Set-Cookie" not in answer.headers
     planted = {"Cookie": f"{NAME}={token}; {NAME}={token}"}
     for path in (REFRESH, LOGOUT):
         answer = browser.actor.post(path, headers={**FROM_THE_APP, **planted})
-        assert code(answer) == (400, "ambiguous_refresh_token")
-    assert counters(browser.actor.service) == before
+        assert get_status_and_code(answer) == (400, "ambiguous_refresh_token")
+    assert list_session_states(browser.actor.service) == before
 
 
 def test_other_cookie_names_are_ignored(browser):
@@ -330,7 +330,7 @@ def test_logout_by_access_token_clears_the_cookie(browser):
     answer = browser.post(LOGOUT, token=browser.access)
     assert answer.status_code == 204
     assert browser.cookies == {}
-    assert not browser.lives()
+    assert not browser.is_accepted()
 
 
 def test_cookie_logs_out_when_the_access_token_expired(browser):
@@ -338,16 +338,16 @@ def test_cookie_logs_out_when_the_access_token_expired(browser):
     answer = browser.post(LOGOUT, token=browser.access)
     assert answer.status_code == 204
     assert browser.cookies == {}
-    assert [status for _, _, status in counters(browser.actor.service)] == ["logged_out"]
+    assert [status for _, _, status in list_session_states(browser.actor.service)] == ["logged_out"]
 
 
 def test_the_access_token_decides_which_session_ends(browser):
-    elsewhere = browser.actor.from_another_address()
-    elsewhere.login()
-    assert browser.post(LOGOUT, token=elsewhere.access).status_code == 204
+    other_client = browser.actor.from_another_address()
+    other_client.login()
+    assert browser.post(LOGOUT, token=other_client.access).status_code == 204
     assert browser.cookies == {}
-    assert browser.lives()
-    assert elsewhere.whoami().status_code == 401
+    assert browser.is_accepted()
+    assert other_client.whoami().status_code == 401
 
 
 def test_second_logout_clears_the_cookie(browser):
@@ -363,7 +363,7 @@ def test_second_logout_clears_the_cookie(browser):
 
 def test_no_other_route_reads_the_cookie(browser):
     service = browser.actor.service
-    before, asked = counters(service), 0
+    before, checked = list_session_states(service), 0
     for name, method, path in list_routes(service):
         if name.endswith((LOGIN, REFRESH, LOGOUT)):
             continue
@@ -382,9 +382,9 @@ def test_no_other_route_reads_the_cookie(browser):
         )
         assert with_cookie == without, name
         assert "Set-Cookie" not in answers[1].headers, name
-        asked += 1
-    assert asked > 50
-    assert counters(service) == before
+        checked += 1
+    assert checked > 50
+    assert list_session_states(service) == before
     assert browser.post("/v1/logout-all").status_code == 401
     assert browser.refresh().status_code == 200
 

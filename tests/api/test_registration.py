@@ -15,11 +15,11 @@ from tests.actors import PASSWORD, Service, build_settings
 TABLES = ("accounts", "pending_registrations", "confirmations", "outbox", "sessions")
 
 
-def rows_of(service) -> dict[str, int]:
+def count_rows(service) -> dict[str, int]:
     return {table: service.scalar(f"SELECT count(*) FROM {table}") for table in TABLES}
 
 
-def everything_kept(service) -> str:
+def dump_database(service) -> str:
     """Return every value of every row of every table as text."""
     with service.open_database() as db:
         tables = inspect(db.connection()).get_table_names()
@@ -30,7 +30,7 @@ def everything_kept(service) -> str:
         )
 
 
-def told(answer) -> tuple[int, dict[str, str], dict[str, object]]:
+def normalize_response(answer) -> tuple[int, dict[str, str], dict[str, object]]:
     """Return the response without the random ids."""
     headers = {
         name: value
@@ -45,7 +45,7 @@ def told(answer) -> tuple[int, dict[str, str], dict[str, object]]:
     return answer.status_code, headers, body
 
 
-def faults(answer) -> set[str]:
+def get_invalid_fields(answer) -> set[str]:
     assert answer.status_code == 422, answer.text
     assert answer.content_type == "application/problem+json"
     assert answer.json["code"] == "validation_failed"
@@ -57,7 +57,7 @@ def faults(answer) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def untouched(sqlite_template, tmp_path_factory):
+def shared_service(sqlite_template, tmp_path_factory):
     """A shared service for requests that store nothing, each from its own IP address."""
     path = tmp_path_factory.mktemp("untouched") / "doorward.db"
     shutil.copy(sqlite_template, path)
@@ -93,7 +93,7 @@ def test_known_email_is_answered_like_an_unknown_one(service):
     known = service.actor("bob", email="ann@example.org").register()
     unknown = service.actor("eve", email="eve@example.org").register()
     assert known.status_code == 202
-    assert told(known) == told(unknown)
+    assert normalize_response(known) == normalize_response(unknown)
     assert len(known.data) == len(unknown.data)
 
 
@@ -110,22 +110,22 @@ def test_username_is_reserved_for_known_and_unknown_emails_alike(service, passwo
     assert answers[0].status_code == 409
     assert answers[0].json["code"] == "username_taken"
     assert set(answers[0].json["errors"]) == {"/username"}
-    assert told(answers[0]) == told(answers[1])
+    assert normalize_response(answers[0]) == normalize_response(answers[1])
 
 
 def test_taken_username_is_reported_before_the_email_is_checked(service):
     service.actor("ann").sign_up()
     service.actor("bob").sign_up()
     service.actor("pat").register()
-    before = rows_of(service)
+    before = count_rows(service)
     refused = [
         service.actor(username, email=email).register()
         for username in ("ann", "ANN", "pat", "Pat")
         for email in ("bob@example.org", "new@example.org")
     ]
     assert {answer.status_code for answer in refused} == {409}
-    assert len({str(told(answer)) for answer in refused}) == 1
-    assert rows_of(service) == before
+    assert len({str(normalize_response(answer)) for answer in refused}) == 1
+    assert count_rows(service) == before
 
 
 def test_known_email_is_told_about_the_existing_account(service):
@@ -163,7 +163,7 @@ def test_no_account_exists_before_confirmation(ann):
     for username in ("ann", ann.email):
         refused, unknown = ann.login(username=username), stranger.login()
         assert refused.status_code == 401
-        assert told(refused) == told(unknown)
+        assert normalize_response(refused) == normalize_response(unknown)
 
 
 def test_username_is_reserved_for_a_day(service):
@@ -189,7 +189,7 @@ def test_closed_registration_is_refused(make_service, setting):
         refused = service.actor(username, email=email).register()
         assert refused.status_code == 403
         assert refused.json["code"] == "registration_closed"
-    assert set(rows_of(service).values()) == {0}
+    assert set(count_rows(service).values()) == {0}
     assert service.mailbox() == []
 
 
@@ -222,7 +222,7 @@ def test_login_folds_characters_that_registration_refuses(service, typed):
     service.actor("kelvin").sign_up()
     assert service.actor(typed).login().status_code == 200
     if not typed.isascii():
-        assert faults(
+        assert get_invalid_fields(
             service.actor("someone").register(username=typed, email="someone@example.org")
         ) == {"/username"}
 
@@ -293,7 +293,7 @@ def test_password_has_15_to_128_characters_of_any_script(sqlite_service, passwor
     ann = sqlite_service.actor(password=password)
     answer = ann.register()
     if not accepted:
-        assert faults(answer) == {"/password"}
+        assert get_invalid_fields(answer) == {"/password"}
         assert password not in answer.text
         return
     assert ann.confirm().status_code == 200
@@ -318,7 +318,7 @@ def test_password_is_normalized_for_accents_and_spaces(sqlite_service):
 
 def test_minimum_password_length_is_a_setting(make_service):
     service = make_service(password_min_length=8)
-    assert faults(service.actor().register(password="1234567")) == {"/password"}
+    assert get_invalid_fields(service.actor().register(password="1234567")) == {"/password"}
     assert service.actor().register(password="kiwi&tea").status_code == 202
 
 
@@ -396,10 +396,10 @@ def test_minimum_password_length_is_a_setting(make_service):
         ),
     ],
 )
-def test_invalid_fields_are_named_and_nothing_is_stored(untouched, changes, pointers):
-    assert faults(untouched.actor().register(**changes)) == pointers
-    assert set(rows_of(untouched).values()) == {0}
-    assert untouched.mailbox() == []
+def test_invalid_fields_are_named_and_nothing_is_stored(shared_service, changes, pointers):
+    assert get_invalid_fields(shared_service.actor().register(**changes)) == pointers
+    assert set(count_rows(shared_service).values()) == {0}
+    assert shared_service.mailbox() == []
 
 
 @pytest.mark.parametrize("field", ["username", "email", "name", "password", "locale"])
@@ -414,8 +414,8 @@ def test_lone_surrogate_is_rejected(service, field):
     raw = json.dumps({**body, field: body[field] + "\ud83d"})
     assert "\\ud83d" in raw
     answer = service.actor().call("POST", "/v1/register", data=raw, content_type="application/json")
-    assert faults(answer) == {f"/{field}"}
-    assert set(rows_of(service).values()) == {0}
+    assert get_invalid_fields(answer) == {f"/{field}"}
+    assert set(count_rows(service).values()) == {0}
 
 
 @pytest.mark.parametrize(
@@ -437,11 +437,11 @@ def test_lone_surrogate_is_rejected(service, field):
         (b'{"username": "' + b"a" * 20_000 + b'"}', "application/json", 413),
     ],
 )
-def test_body_that_is_not_a_json_object_is_rejected(untouched, raw, kind, status):
-    answer = untouched.actor().call("POST", "/v1/register", data=raw, content_type=kind)
+def test_body_that_is_not_a_json_object_is_rejected(shared_service, raw, kind, status):
+    answer = shared_service.actor().call("POST", "/v1/register", data=raw, content_type=kind)
     assert answer.status_code == status, answer.text
     assert answer.content_type == "application/problem+json"
-    assert set(rows_of(untouched).values()) == {0}
+    assert set(count_rows(shared_service).values()) == {0}
 
 
 # Stored data.
@@ -453,7 +453,7 @@ def test_emailed_and_typed_secrets_are_unreadable_in_the_database(service):
     mail = ann.mail()
     token, code = ann.get_mailed_token(), mail["code"]
     secret = token.split("_")[2]
-    kept = everything_kept(service)
+    kept = dump_database(service)
     for text_of_it in (
         ann.password,
         token,
@@ -473,7 +473,7 @@ def test_emailed_code_is_stored_as_a_keyed_digest(service):
     ann = service.actor()
     ann.register()
     code = ann.mail()["code"]
-    kept = everything_kept(service)
+    kept = dump_database(service)
     for spelled in (
         code,
         code.replace("-", ""),
@@ -541,8 +541,8 @@ def test_request_headers_never_change_an_emailed_link(make_service, headers, tru
         "127.0.0.1:80:80",
     ],
 )
-def test_untrusted_host_is_refused_and_sends_no_email(untouched, host):
-    ann = untouched.actor()
+def test_untrusted_host_is_refused_and_sends_no_email(shared_service, host):
+    ann = shared_service.actor()
     answer = ann.post(
         "/v1/register",
         {"username": "ann", "email": ann.email, "name": "Ann"},
@@ -551,7 +551,7 @@ def test_untrusted_host_is_refused_and_sends_no_email(untouched, host):
     assert answer.status_code == 400
     assert answer.json["code"] == "untrusted_host"
     assert "evil.example" not in answer.text
-    assert set(rows_of(untouched).values()) == {0}
+    assert set(count_rows(shared_service).values()) == {0}
 
 
 def test_links_use_the_frontend_setting(make_service):

@@ -16,17 +16,17 @@ def resend(actor, **body):
     return actor.post("/v1/register/resend", body)
 
 
-def by_link(actor, token: str):
+def confirm_by_link(actor, token: str):
     return actor.post("/v1/register/confirm", {"token": token, "password": PASSWORD})
 
 
-def later(service, **time: float) -> None:
+def advance_clock(service, **time: float) -> None:
     """Clear the rate limits, which use the clock of the machine."""
     service.clock.push(**time)
     service.units.limiter.reset()
 
 
-def told(answer) -> tuple[int, bytes, dict[str, str]]:
+def normalize_response(answer) -> tuple[int, bytes, dict[str, str]]:
     return (
         answer.status_code,
         answer.data,
@@ -43,7 +43,7 @@ def pat(service):
 
 
 @pytest.fixture(scope="module")
-def untouched(sqlite_template, tmp_path_factory):
+def shared_service(sqlite_template, tmp_path_factory):
     """A shared service for requests that store nothing, each from its own IP address."""
     path = tmp_path_factory.mktemp("untouched") / "doorward.db"
     shutil.copy(sqlite_template, path)
@@ -67,19 +67,19 @@ def test_answer_does_not_reveal_whether_an_email_was_sent(pat):
     answers = [resend(service.actor(), **body) for body in bodies for _ in range(2)]
     assert answers[0].status_code == 202
     assert answers[0].json == {"status": "accepted"}
-    assert len({str(told(answer)) for answer in answers}) == 1
+    assert len({str(normalize_response(answer)) for answer in answers}) == 1
 
 
 @pytest.mark.parametrize("way", ["registration", "email"])
 def test_newer_link_and_code_invalidate_the_older_ones(pat, way):
     token, code = pat.get_mailed_token(), pat.mail()["code"]
-    later(pat.service, minutes=2)
+    advance_clock(pat.service, minutes=2)
     resend(pat, **{way: getattr(pat, way)})
     assert len(pat.service.mailbox(pat.email)) == 2
     assert pat.get_mailed_token() != token
     assert pat.mail()["code"] != code
 
-    assert by_link(pat, token).status_code == 400
+    assert confirm_by_link(pat, token).status_code == 400
     assert pat.get(f"/confirm/{token}").status_code == 400
     assert pat.confirm(code=code).status_code == 400
     assert pat.confirm().status_code == 200
@@ -87,15 +87,15 @@ def test_newer_link_and_code_invalidate_the_older_ones(pat, way):
 
 
 def test_newer_link_works(pat):
-    later(pat.service, minutes=2)
+    advance_clock(pat.service, minutes=2)
     resend(pat, email=pat.email.upper())
-    assert by_link(pat, pat.get_mailed_token()).status_code == 200
+    assert confirm_by_link(pat, pat.get_mailed_token()).status_code == 200
 
 
 def test_newer_code_is_valid_for_30_minutes_and_five_attempts(pat):
     for _ in range(5):
         assert pat.confirm(code="BBBB-BBBB").status_code == 400
-    later(pat.service, hours=2)
+    advance_clock(pat.service, hours=2)
     resend(pat, registration=pat.registration)
     pat.service.clock.push(minutes=29)
     for _ in range(4):
@@ -104,23 +104,23 @@ def test_newer_code_is_valid_for_30_minutes_and_five_attempts(pat):
 
 
 def test_confirmation_is_not_resent_after_a_day(pat):
-    later(pat.service, hours=24, seconds=1)
+    advance_clock(pat.service, hours=24, seconds=1)
     for body in ({"registration": pat.registration}, {"email": pat.email}):
         assert resend(pat, **body).status_code == 202
     assert len(pat.service.mailbox()) == 1
 
 
 def test_resend_does_not_extend_the_username_reservation(pat):
-    later(pat.service, hours=23)
+    advance_clock(pat.service, hours=23)
     resend(pat, registration=pat.registration)
-    later(pat.service, hours=1, seconds=1)
-    assert by_link(pat, pat.get_mailed_token()).status_code == 400
+    advance_clock(pat.service, hours=1, seconds=1)
+    assert confirm_by_link(pat, pat.get_mailed_token()).status_code == 400
     assert pat.service.actor("pat", email="other@example.org").register().status_code == 202
 
 
 def test_account_owner_is_told_about_the_existing_account(service):
     ann = service.actor("ann").sign_up()
-    later(service, minutes=2)
+    advance_clock(service, minutes=2)
     resend(service.actor("eve"), email="ANN@example.org")
     assert ann.mail()["template"] == "already_registered"
     assert len(service.mailbox()) == 2
@@ -130,7 +130,7 @@ def test_registration_of_a_known_email_notifies_only_its_owner(service):
     ann = service.actor("ann").sign_up()
     eve = service.actor("eve", email=ann.email)
     eve.register()
-    later(service, minutes=2)
+    advance_clock(service, minutes=2)
     resend(eve, registration=eve.registration)
     mails = service.mailbox()
     assert [mail["to"] for mail in mails] == [ann.email] * 3
@@ -157,21 +157,21 @@ def test_second_email_within_a_minute_is_suppressed_and_the_first_valid(pat):
 def test_repeated_requests_by_a_stranger_keep_the_link_valid(pat):
     for _ in range(5):
         resend(pat.service.actor("eve"), email=pat.email)
-    assert by_link(pat, pat.get_mailed_token()).status_code == 200
+    assert confirm_by_link(pat, pat.get_mailed_token()).status_code == 200
 
 
 def test_resend_within_a_minute_gives_no_more_attempts(pat):
     code = pat.mail()["code"]
     for number in range(5):
-        guesser = pat.service.actor("eve")
+        attacker = pat.service.actor("eve")
         assert (
-            guesser.post(
+            attacker.post(
                 "/v1/register/confirm", {"registration": pat.registration, "code": "BBBB-BBBB"}
             ).status_code
             == 400
         )
         if number == 2:
-            resend(guesser, registration=pat.registration)
+            resend(attacker, registration=pat.registration)
     assert pat.confirm(code=code).status_code == 400
 
 
@@ -196,7 +196,7 @@ def test_existing_account_email_is_sent_once_a_minute(service):
 
 
 def test_suppressed_email_leaves_the_same_rows_as_a_sent_one(service):
-    def rows() -> dict[str, int]:
+    def count_rows() -> dict[str, int]:
         return {
             table: service.scalar(f"SELECT count(*) FROM {table}")
             for table in ("outbox", "confirmations", "audit")
@@ -205,9 +205,9 @@ def test_suppressed_email_leaves_the_same_rows_as_a_sent_one(service):
     service.actor("pat").register()
     grown = []
     for email in ("pat@example.org", "nobody@example.org"):
-        before = rows()
+        before = count_rows()
         resend(service.actor(), email=email)
-        grown.append({table: count - before[table] for table, count in rows().items()})
+        grown.append({table: count - before[table] for table, count in count_rows().items()})
     assert grown[0] == grown[1] == {"outbox": 1, "confirmations": 1, "audit": 1}
     assert (
         service.scalar("SELECT count(*) FROM outbox WHERE state = 'withheld' AND sealed IS NULL")
@@ -234,8 +234,8 @@ def test_suppressed_email_leaves_the_same_rows_as_a_sent_one(service):
         ({"registration": "reg_1", "to": "eve@example.org"}, {"/to"}),
     ],
 )
-def test_resend_takes_either_a_handle_or_an_email(untouched, body, pointers):
-    answer = resend(untouched.actor(), **body)
+def test_resend_takes_either_a_handle_or_an_email(shared_service, body, pointers):
+    answer = resend(shared_service.actor(), **body)
     assert answer.status_code == 422
     assert set(answer.json["errors"]) == pointers
-    assert untouched.scalar("SELECT count(*) FROM outbox") == 0
+    assert shared_service.scalar("SELECT count(*) FROM outbox") == 0

@@ -116,13 +116,13 @@ def test_logout_everywhere_increments_the_epoch_and_ends_every_token(service, an
 
 
 def test_session_ended_by_one_replica_is_refused_by_another_at_once(make_service, database_url):
-    here, there = make_service(database_url), make_service(database_url)
-    ann = here.actor().sign_in()
-    ann.service = there
+    first, second = make_service(database_url), make_service(database_url)
+    ann = first.actor().sign_in()
+    ann.service = second
     assert ann.whoami().status_code == 200
-    ann.service = here
+    ann.service = first
     ann.logout()
-    ann.service = there
+    ann.service = second
     assert ann.whoami().status_code == 401
     assert ann.refresh().status_code == 400
 

@@ -30,14 +30,14 @@ class Follower:
         self.cursor = None
         self.pages = 0
 
-    def ask(self, since=None, **headers):
+    def get_page(self, since=None, **headers):
         path = "/v1/revocations" + (f"?since={since}" if since else "")
         return self.actor.get(path, headers={"X-API-Key": self.key, **headers})
 
     def read(self) -> list[dict]:
         found, more = [], True
         while more:
-            answer = self.ask(self.cursor)
+            answer = self.get_page(self.cursor)
             assert answer.status_code == 200, answer.text
             found += answer.json["items"]
             self.cursor, more = answer.json["next"], answer.json["more"]
@@ -55,7 +55,9 @@ def follower(service, ann):
     return Follower(service, ann)
 
 
-def ended(service, ref: str, *, ago: float = 0, number: int | None = None) -> Revocation:
+def insert_revocation(
+    service, ref: str, *, ago: float = 0, number: int | None = None
+) -> Revocation:
     """Insert a row as a transaction that began earlier and commits now."""
     at = service.clock.now() - timedelta(seconds=ago)
     row = Revocation(
@@ -73,7 +75,7 @@ def ended(service, ref: str, *, ago: float = 0, number: int | None = None) -> Re
     return row
 
 
-def refs(items) -> list[str]:
+def list_refs(items) -> list[str]:
     return [item["ref"] for item in items]
 
 
@@ -104,26 +106,26 @@ def test_each_kind_of_revocation_has_the_values_a_verifier_compares(service, ann
 
 def test_without_a_cursor_all_retained_revocations_are_returned(service, follower):
     follower.read()
-    ended(service, "ses_old", ago=74 * 60)
-    ended(service, "ses_older", ago=76 * 60)
+    insert_revocation(service, "ses_old", ago=74 * 60)
+    insert_revocation(service, "ses_older", ago=76 * 60)
     follower.cursor = None
-    found = refs(follower.read())
+    found = list_refs(follower.read())
     assert "ses_old" in found
     assert "ses_older" not in found
 
 
 def test_late_commit_is_not_missed(service, follower):
     """Commit a row with an earlier id and time than one that was already read."""
-    ended(service, "ses_first", number=1000)
-    assert "ses_first" in refs(follower.read())
-    ended(service, "ses_late", ago=15, number=900)
-    assert "ses_late" in refs(follower.read())
+    insert_revocation(service, "ses_first", number=1000)
+    assert "ses_first" in list_refs(follower.read())
+    insert_revocation(service, "ses_late", ago=15, number=900)
+    assert "ses_late" in list_refs(follower.read())
 
 
 def test_cursor_is_stable_while_nothing_happens(service, follower):
-    ended(service, "ses_a")
-    assert "ses_a" in refs(follower.read())
-    assert "ses_a" in refs(follower.read())
+    insert_revocation(service, "ses_a")
+    assert "ses_a" in list_refs(follower.read())
+    assert "ses_a" in list_refs(follower.read())
     service.clock.push(seconds=21)
     follower.read()
     assert follower.read() == []
@@ -131,8 +133,8 @@ def test_cursor_is_stable_while_nothing_happens(service, follower):
     service.clock.push(hours=3)
     assert follower.read() == []
     assert follower.cursor == cursor
-    ended(service, "ses_b")
-    assert refs(follower.read()) == ["ses_b"]
+    insert_revocation(service, "ses_b")
+    assert list_refs(follower.read()) == ["ses_b"]
 
 
 def test_many_rows_are_paged_and_late_rows_come_with_the_next_read(service, follower):
@@ -154,26 +156,26 @@ def test_many_rows_are_paged_and_late_rows_come_with_the_next_read(service, foll
             for number in range(2500)
         )
     follower.pages = 0
-    first = follower.ask(follower.cursor).json
+    first = follower.get_page(follower.cursor).json
     assert (len(first["items"]), first["more"]) == (1000, True)
-    ended(service, "ses_meanwhile", ago=10, number=90000)
+    insert_revocation(service, "ses_meanwhile", ago=10, number=90000)
     follower.cursor = first["next"]
-    found = refs(first["items"]) + refs(follower.read())
+    found = list_refs(first["items"]) + list_refs(follower.read())
     assert follower.pages == 2
     assert sorted(ref for ref in found if ref != "ses_meanwhile") == sorted(
         f"ses_{number}" for number in range(2500)
     )
-    assert "ses_meanwhile" in refs(follower.read())
+    assert "ses_meanwhile" in list_refs(follower.read())
 
 
 def test_revoked_signing_key_increments_the_global_epoch(service, ann, follower):
-    before = follower.ask().json["global_epoch"]
+    before = follower.get_page().json["global_epoch"]
     kid = ann.get("/.well-known/jwks.json").json["keys"][0]["kid"]
     with service.units.open_read_write() as work:
         assert revoke_signing_key(work, kid=kid)
-    told = follower.ask().json
-    assert told["global_epoch"] == before + 1
-    (item,) = [item for item in told["items"] if item["kind"] == "global"]
+    page = follower.get_page().json
+    assert page["global_epoch"] == before + 1
+    (item,) = [item for item in page["items"] if item["kind"] == "global"]
     assert kid.startswith(item["ref"])
     assert "account_id" not in item
 
@@ -182,16 +184,16 @@ def test_response_is_privately_cacheable_for_a_second(service, follower):
     service.clock.push(seconds=21)
     follower.read()
     follower.read()
-    answer = follower.ask(follower.cursor)
+    answer = follower.get_page(follower.cursor)
     assert set(answer.headers["Cache-Control"].split(", ")) == {"private", "max-age=1"}
     assert "Authorization" in answer.headers["Vary"]
     assert "X-API-Key" in answer.headers["Vary"]
-    again = follower.ask(follower.cursor, **{"If-None-Match": answer.headers["ETag"]})
+    again = follower.get_page(follower.cursor, **{"If-None-Match": answer.headers["ETag"]})
     assert again.status_code == 304
     assert again.get_data() == b""
-    ended(service, "ses_new")
+    insert_revocation(service, "ses_new")
     assert (
-        follower.ask(follower.cursor, **{"If-None-Match": answer.headers["ETag"]}).status_code
+        follower.get_page(follower.cursor, **{"If-None-Match": answer.headers["ETag"]}).status_code
         == 200
     )
 
@@ -210,7 +212,7 @@ def test_only_issued_cursors_are_accepted(sqlite_service):
         f"{body}.{'0' * len(mac)}",
     ):
         if since != follower.cursor:
-            assert follower.ask(since).status_code == 422, since
+            assert follower.get_page(since).status_code == 422, since
     assert (
         follower.actor.get(
             "/v1/revocations?page=2", headers={"X-API-Key": follower.key}

@@ -52,15 +52,15 @@ def any_redis(request, make_service, sqlite_url):
 
 
 @contextmanager
-def statements(service):
+def count_statements(service):
     counts = [0]
 
-    def one_more(*_):
+    def count_statement(*_):
         counts[0] += 1
 
-    event.listen(service.units.database.engine, "before_cursor_execute", one_more)
+    event.listen(service.units.database.engine, "before_cursor_execute", count_statement)
     yield counts
-    event.remove(service.units.database.engine, "before_cursor_execute", one_more)
+    event.remove(service.units.database.engine, "before_cursor_execute", count_statement)
 
 
 def check(actor, *checks, token=None):
@@ -79,8 +79,8 @@ def test_role_changes_apply_at_the_next_check(any_redis):
     assert ann.whoami().json["scopes"] == ["articles:read", "articles:write"]
     assert remove_role(boss, ann, "editor").status_code == 204
     forget()
-    told = ann.whoami().json
-    assert (told["roles"], told["scopes"]) == ([], [])
+    principal = ann.whoami().json
+    assert (principal["roles"], principal["scopes"]) == ([], [])
 
 
 def test_removed_role_is_refused_even_if_the_token_names_it(any_redis):
@@ -268,8 +268,8 @@ def test_scoped_admin_session_cannot_administer(service):
     boss = sign_in_with_role(service, "boss", "admin", scope="roles:read")
     ann = service.actor("ann").sign_in()
     assert boss.tokens["account"]["roles"] == []
-    told = boss.whoami().json
-    assert (told["roles"], told["scopes"]) == ([], ["roles:read"])
+    principal = boss.whoami().json
+    assert (principal["roles"], principal["scopes"]) == ([], ["roles:read"])
     assert assign_role(boss, ann, "editor").status_code == 403
     assert grant_membership(boss, ann, "member").status_code == 403
     updated = boss.post("/v1/token/update", token=boss.access).json
@@ -363,7 +363,7 @@ def test_hundred_checks_are_answered_in_order_by_three_statements(service):
     )
     grant_membership(boss, ann, "manager", resource="list/7")
     grant_membership(boss, bob, "invitee", resource="list/7")
-    asked = [
+    checks = [
         ({"account_id": get_account_id(ann), "role": "editor"}, True),
         ({"account_id": get_account_id(bob), "role": "editor"}, False),
         (
@@ -396,9 +396,9 @@ def test_hundred_checks_are_answered_in_order_by_three_statements(service):
         ),
         ({"account_id": UNKNOWN, "resource": "any", "id": "1", "level": "public"}, False),
     ]
-    with statements(service) as counts:
-        answer = check(boss, *[question for question, _ in asked * 10])
-    assert answer.json["decisions"] == [decision for _, decision in asked * 10]
+    with count_statements(service) as counts:
+        answer = check(boss, *[question for question, _ in checks * 10])
+    assert answer.json["decisions"] == [decision for _, decision in checks * 10]
     # SQLite needs two more statements to begin
     assert counts[0] <= 3 + (service.settings.uses_sqlite * 2)
 

@@ -98,40 +98,49 @@ class Scenario:
     # Resources, created for each request.
 
     def session_of(self, actor: Actor) -> Names:
-        return {"session_id": self._elsewhere(actor).tokens["session_id"]}
+        return {"session_id": self._log_in_elsewhere(actor).tokens["session_id"]}
 
     def suspicious_session_of(self, actor: Actor) -> Names:
-        elsewhere = self._elsewhere(actor)
-        names = {"session_id": elsewhere.tokens["session_id"]}
+        other_client = self._log_in_elsewhere(actor)
+        names = {"session_id": other_client.tokens["session_id"]}
         assert (
-            elsewhere.post(
-                f"/v1/sessions/{names['session_id']}/suspicious", token=elsewhere.access
+            other_client.post(
+                f"/v1/sessions/{names['session_id']}/suspicious", token=other_client.access
             ).status_code
             == 204
         )
         return names
 
     def device_of(self, actor: Actor) -> Names:
-        elsewhere = self._elsewhere(actor, remember_device=True)
+        other_client = self._log_in_elsewhere(actor, remember_device=True)
         return {
-            "device_id": elsewhere.get("/v1/devices", token=elsewhere.access).json["items"][0]["id"]
+            "device_id": other_client.get("/v1/devices", token=other_client.access).json["items"][
+                0
+            ]["id"]
         }
 
     def key_of(self, actor: Actor) -> Names:
-        return {"key_id": self.key(self._elsewhere(actor))["id"]}
+        return {"key_id": self.key(self._log_in_elsewhere(actor))["id"]}
 
     def device_login_of(self, actor: Actor) -> Names:
         """Start a device login that the account has claimed and not decided."""
-        asked = self.service.actor("box").post("/v1/login-sessions", {"client_name": "box"}).json
+        device_login = (
+            self.service.actor("box").post("/v1/login-sessions", {"client_name": "box"}).json
+        )
         claimed = actor.from_another_address()
         claimed.login()
         assert (
             claimed.post(
-                "/v1/login-sessions/claim", {"user_code": asked["user_code"]}, token=claimed.access
+                "/v1/login-sessions/claim",
+                {"user_code": device_login["user_code"]},
+                token=claimed.access,
             ).status_code
             == 200
         )
-        return {"login_session_id": asked["session_id"], "user_code": asked["user_code"]}
+        return {
+            "login_session_id": device_login["session_id"],
+            "user_code": device_login["user_code"],
+        }
 
     def account_of(self, actor: Actor) -> Names:
         return {"account_id": actor.tokens["account"]["id"], "role": "clerk"}
@@ -145,10 +154,10 @@ class Scenario:
             )
         return {"resource": "list", "resource_id": resource_id, "account_id": member}
 
-    def _elsewhere(self, actor: Actor, **changes: Any) -> Actor:
-        elsewhere = actor.from_another_address()
-        assert elsewhere.login(**changes).status_code == 200
-        return elsewhere
+    def _log_in_elsewhere(self, actor: Actor, **changes: Any) -> Actor:
+        other_client = actor.from_another_address()
+        assert other_client.login(**changes).status_code == 200
+        return other_client
 
 
 @dataclass(frozen=True)
@@ -258,10 +267,8 @@ class Caller:
                 data={"grant_type": "refresh_token", "token": "x"},
                 headers=self.headers,
             )
-        given = (
-            {} if method in {"GET", "DELETE"} else {"json": CASES.get(route, Case()).body(names)}
-        )
-        return self.actor.call(method, path, headers=self.headers, **given)
+        body = {} if method in {"GET", "DELETE"} else {"json": CASES.get(route, Case()).body(names)}
+        return self.actor.call(method, path, headers=self.headers, **body)
 
 
 def bearer(token: str) -> dict[str, str]:

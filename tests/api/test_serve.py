@@ -19,7 +19,7 @@ from tests.cli_runner import run_cli
 from tests.live import CHEAP_HASH as CHEAP
 from tests.live import LiveServer, SubprocessServer, run_command
 
-SLOWEST = 10.0  # seconds for the headers, and for the body
+MAX_SECONDS = 10.0  # seconds for the headers, and for the body
 HASTE = 4.0  # tolerance for a loaded machine; a blocked request waits ten seconds
 PRODUCTION = {
     "DOORWARD_ENV": "production",
@@ -48,13 +48,13 @@ def sqlite_env(tmp_path) -> dict[str, str]:
 
 
 def test_start_prints_the_url(live):
-    said = live.log.read_text()
+    output = live.log.read_text()
     for page in ("/docs", "/dev/mailbox", "/login"):
-        assert f"{live.url}{page}\n" in said
-    assert f"make admin NAME=U EMAIL=E BIND=127.0.0.1:{live.port}\n" in said
+        assert f"{live.url}{page}\n" in output
+    assert f"make admin NAME=U EMAIL=E BIND=127.0.0.1:{live.port}\n" in output
 
 
-def exchanged(
+def exchange(
     live: LiveServer, raw: bytes, *, seconds: float = 20
 ) -> tuple[int, dict[str, str], bytes]:
     """Return everything received on a new connection until its end."""
@@ -78,7 +78,7 @@ def read(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
     )
 
 
-def ready_within(live: LiveServer) -> float:
+def measure_response(live: LiveServer) -> float:
     began = time.monotonic()
     assert live.call("GET", "/livez")[0] == 200
     return time.monotonic() - began
@@ -123,11 +123,11 @@ def test_request_in_progress_is_answered_before_the_stop(make_live):
 
 
 def test_sqlite_folder_and_file_are_private(sqlite_env):
-    done = run_cli("db", "upgrade", **sqlite_env)
-    assert (done.returncode, done.stdout) == (
+    result = run_cli("db", "upgrade", **sqlite_env)
+    assert (result.returncode, result.stdout) == (
         0,
         f"Upgraded the schema from nothing to {migrations.get_required_revision()}.\n",
-    ), done.stderr
+    ), result.stderr
     path = Path(sqlite_env["DOORWARD_DATABASE_URL"].removeprefix("sqlite:///"))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -137,33 +137,33 @@ def test_sqlite_folder_and_file_are_private(sqlite_env):
 
 
 def test_sqlite_is_refused_with_two_processes(sqlite_env):
-    done = run_command("serve", "--workers", "2", "--migrate", env=sqlite_env)
-    assert done.returncode == 2
-    assert "SQLite supports a single process" in done.stderr
-    assert "PostgreSQL" in done.stderr
+    result = run_command("serve", "--workers", "2", "--migrate", env=sqlite_env)
+    assert result.returncode == 2
+    assert "SQLite supports a single process" in result.stderr
+    assert "PostgreSQL" in result.stderr
 
 
 def test_outdated_schema_is_refused_with_the_command_to_run(sqlite_env):
-    done = run_command("serve", env=sqlite_env)
-    assert done.returncode == 3
-    assert "python -m app db upgrade" in done.stderr
-    assert "Traceback" not in done.stderr
+    result = run_command("serve", env=sqlite_env)
+    assert result.returncode == 3
+    assert "python -m app db upgrade" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_unreachable_database_is_one_line_and_no_traceback():
-    done = run_command(
+    result = run_command(
         "serve",
         "--migrate",
         env={"DOORWARD_DATABASE_URL": "postgresql://door:hunter2hunter2@127.0.0.1:1/door"},
     )
-    assert done.returncode in {1, 3}
-    assert "does not answer" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "hunter2" not in done.stdout + done.stderr
+    assert result.returncode in {1, 3}
+    assert "does not answer" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "hunter2" not in result.stdout + result.stderr
 
 
 def test_production_reports_all_invalid_settings_without_values():
-    done = run_command(
+    result = run_command(
         "serve",
         env={
             "DOORWARD_ENV": "production",
@@ -178,7 +178,7 @@ def test_production_reports_all_invalid_settings_without_values():
             "FLASK_DEBUG": "1",
         },
     )
-    assert done.returncode == 2
+    assert result.returncode == 2
     for name in (
         "SECRET_KEY",
         "SMTP_URL",
@@ -190,10 +190,10 @@ def test_production_reports_all_invalid_settings_without_values():
         "HUNTER",
         "PUBLIC_URL",
     ):
-        assert f"  DOORWARD_{name}" in done.stderr
-    assert "  FLASK_DEBUG" in done.stderr
-    assert "hunter2" not in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+        assert f"  DOORWARD_{name}" in result.stderr
+    assert "  FLASK_DEBUG" in result.stderr
+    assert "hunter2" not in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_production_serves_without_the_dev_mailbox_and_docs(tmp_path):
@@ -256,7 +256,7 @@ BROKEN = {
 
 @pytest.mark.parametrize(("raw", "status", "code"), BROKEN.values(), ids=BROKEN)
 def test_unparsable_request_gets_a_problem_document(live, raw, status, code):
-    answered, headers, body = exchanged(live, raw)
+    answered, headers, body = exchange(live, raw)
     problem = json.loads(body)
     assert (answered, problem["status"], problem["code"]) == (status, status, code)
     assert headers["content-type"] == "application/problem+json"
@@ -284,25 +284,25 @@ def test_unparsable_request_gets_a_problem_document(live, raw, status, code):
 )
 def test_request_headers_cannot_choose_the_route(live, header):
     raw = f"GET /v1/whoami HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\nConnection: close\r\n\r\n"
-    assert exchanged(live, raw.encode())[0] == 401
+    assert exchange(live, raw.encode())[0] == 401
 
 
 def test_request_headers_cannot_claim_tls(live):
     raw = b"GET /v1/whoami HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\nConnection: close\r\n\r\n"
-    assert exchanged(live, raw)[0] == 401
+    assert exchange(live, raw)[0] == 401
 
 
 # Slow clients.
 
 
 def test_idle_connections_do_not_block_others(live):
-    asked = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    request = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
     stubborn = [socket.create_connection(("127.0.0.1", live.port), 20) for _ in range(12)]
     try:
         for connection in stubborn:
-            connection.sendall(asked)
+            connection.sendall(request)
         time.sleep(0.2)
-        assert ready_within(live) < HASTE
+        assert measure_response(live) < HASTE
         assert all(connection.recv(12) == b"HTTP/1.1 200" for connection in stubborn)
     finally:
         for connection in stubborn:
@@ -312,7 +312,7 @@ def test_idle_connections_do_not_block_others(live):
 def test_client_sending_an_oversized_body_still_reads_the_answer(live):
     head = b"POST /v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n"
     for _ in range(5):
-        status, _, body = exchanged(live, head + b"Connection: close\r\n\r\n" + b" " * 60000)
+        status, _, body = exchange(live, head + b"Connection: close\r\n\r\n" + b" " * 60000)
         assert (status, json.loads(body)["code"]) == (413, "body_too_large")
 
 
@@ -356,11 +356,11 @@ def test_slow_headers_and_bodies_are_cut_off_after_ten_seconds(live):
         client.start()
     waits = []
     while any(client.is_alive() for client in [*headers, *bodies, *stuck]):
-        waits.append(ready_within(live))
+        waits.append(measure_response(live))
         time.sleep(0.5)
     assert max(waits) < HASTE
     for client in [*headers, *bodies, *stuck]:
-        assert SLOWEST - 0.5 < client.seconds < SLOWEST + 1 + 2 * HASTE
+        assert MAX_SECONDS - 0.5 < client.seconds < MAX_SECONDS + 1 + 2 * HASTE
     assert {client.answer[0] for client in [*headers, stuck[0]]} == {0}
     for client in [*bodies, stuck[1]]:
         assert client.answer[0] == 400
@@ -370,7 +370,7 @@ def test_slow_headers_and_bodies_are_cut_off_after_ten_seconds(live):
 
 def test_server_output_contains_no_secret(live):
     live.call("POST", "/v1/login", {"username": "ann", "password": "a password that nobody has"})
-    said = live.log.read_text()
-    assert "a password that nobody has" not in said
-    assert os.fspath(live.log.parent) not in said, "nor where its database lies"
-    assert all(json.loads(line) for line in said.splitlines() if line.startswith("{"))
+    output = live.log.read_text()
+    assert "a password that nobody has" not in output
+    assert os.fspath(live.log.parent) not in output, "nor where its database lies"
+    assert all(json.loads(line) for line in output.splitlines() if line.startswith("{"))

@@ -213,11 +213,11 @@ def test_without_redis_everything_works(make_service, database_url):
 def test_warm_check_includes_roles_and_a_grant_applies_at_once(service, ann, server):
     """For every way to grant a role."""
     assert ann.whoami().json["roles"] == []
-    nobody = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
+    no_client = ClientInfo(address="", bucket="", user_agent="", request_id="", locale="en")
     with service.units.open_read_write() as work:
-        assert add_role(work, nobody, account_id=ann.tokens["account"]["id"], role="editor")
-        assert add_role(work, nobody, account_id=ann.tokens["account"]["id"], role="author")
-        assert not add_role(work, nobody, account_id=ann.tokens["account"]["id"], role="author")
+        assert add_role(work, no_client, account_id=ann.tokens["account"]["id"], role="editor")
+        assert add_role(work, no_client, account_id=ann.tokens["account"]["id"], role="author")
+        assert not add_role(work, no_client, account_id=ann.tokens["account"]["id"], role="author")
     assert ann.whoami().json["roles"] == ["author", "editor"]
     with count_work(service, server) as counts:
         assert ann.whoami().json["roles"] == ["author", "editor"]

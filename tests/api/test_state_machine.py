@@ -227,8 +227,8 @@ class Doorward(RuleBasedStateMachine):
         person = self.people[name]
         self.service.units.limiter.reset()
         before = self.mailed(person)
-        asked = {"email": person.actor.email} if by_address else {"username": name}
-        assert self.nobody().forgot(**asked).status_code == 202
+        identifier = {"email": person.actor.email} if by_address else {"username": name}
+        assert self.nobody().forgot(**identifier).status_code == 202
         assert self.mailed(person) == before + bool(person.password)
         if person.password:
             person.resets = [(token, mailed, False) for token, mailed, _ in person.resets]
@@ -268,8 +268,8 @@ class Doorward(RuleBasedStateMachine):
             assert self.nobody().whoami(access).status_code == 401
         for person in self.people.values():
             for token, mailed, good in person.resets[-2:]:
-                shown = self.nobody().get(f"/reset/{token}").status_code
-                assert shown == (200 if good and self.now - mailed < RESET else 400)
+                status = self.nobody().get(f"/reset/{token}").status_code
+                assert status == (200 if good and self.now - mailed < RESET else 400)
 
     def teardown(self) -> None:
         """At the end, try every password that was ever set and refresh every session."""
@@ -330,7 +330,7 @@ class Doorward(RuleBasedStateMachine):
         login.alive = False
 
 
-def told(examples: int, steps: int):
+def build_machine_settings(examples: int, steps: int):
     return settings(
         max_examples=examples,
         stateful_step_count=steps,
@@ -354,6 +354,6 @@ def test_random_sequences_match_the_model(request, tmp_path, kind, examples, ste
     service = Service(build_settings(url, **GENEROUS)).freeze_clock()
     machine = type("Story", (Doorward,), {"service": service})
     try:
-        run_state_machine_as_test(machine, settings=told(examples, steps))
+        run_state_machine_as_test(machine, settings=build_machine_settings(examples, steps))
     finally:
         service.close()

@@ -47,7 +47,7 @@ def update(actor, token=None, **body):
     return answer
 
 
-def claims(token: str) -> dict:
+def read_claims(token: str) -> dict:
     return json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
 
 
@@ -55,17 +55,27 @@ def test_updated_token_has_the_current_rights(boss, ann):
     assign_role(boss, ann, "editor")
     grant_membership(boss, ann, "member")
     before = ann.access
-    told = update(ann).json
-    assert set(told) == {"access_token", "token_type", "expires_in", "session_id", "scope", "roles"}
-    assert (told["token_type"], told["session_id"]) == ("Bearer", claims(before)["sid"])
-    assert (told["scope"], told["roles"]) == ("articles:read articles:write", ["editor"])
+    response = update(ann).json
+    assert set(response) == {
+        "access_token",
+        "token_type",
+        "expires_in",
+        "session_id",
+        "scope",
+        "roles",
+    }
+    assert (response["token_type"], response["session_id"]) == (
+        "Bearer",
+        read_claims(before)["sid"],
+    )
+    assert (response["scope"], response["roles"]) == ("articles:read articles:write", ["editor"])
     assert update(ann, resource="list", id="7", force=True).json["roles"] == [
         "editor",
         "list-7-invitee",
         "list-7-member",
     ]
     assert ann.whoami().json["roles"] == ["editor", "list-7-invitee", "list-7-member"]
-    assert claims(ann.access)["roles"] == ["editor", "list-7-invitee", "list-7-member"]
+    assert read_claims(ann.access)["roles"] == ["editor", "list-7-invitee", "list-7-member"]
     assert ann.whoami(before).status_code == 200
     assert update(ann, resource="list", id="8").json["roles"] == ["editor"]
 
@@ -77,11 +87,11 @@ def test_missing_and_empty_bodies_are_equivalent(ann):
 
 def test_updated_token_keeps_the_original_expiry(service, ann):
     """Otherwise an access token could renew itself for the life of its session, unnoticed."""
-    ends = claims(ann.access)["exp"]
+    ends = read_claims(ann.access)["exp"]
     for _ in range(3):
         service.clock.push(seconds=90)
         assert 0 < update(ann).json["expires_in"] <= 300
-        assert claims(ann.access)["exp"] == ends
+        assert read_claims(ann.access)["exp"] == ends
     service.clock.push(seconds=31)
     assert ann.whoami().status_code == 200  # leeway for clock offsets
     assert update(ann).status_code == 401
@@ -129,7 +139,7 @@ def test_resource_roles_stay_until_rights_change(request, make_service, sqlite_u
     if redis in {"warm", "cold"}:
         CacheWatcher().watch(service.units)
 
-    def roles():
+    def get_roles():
         if redis == "cold":
             service.units.cache.call(lambda client: client.flushdb())
         return ann.whoami().json["roles"]
@@ -140,20 +150,20 @@ def test_resource_roles_stay_until_rights_change(request, make_service, sqlite_u
     )
     grant_membership(boss, ann, "manager")
     update(ann, resource="list", id="7")
-    assert roles() == ["reader", "list-7-invitee", "list-7-member", "list-7-manager"]
+    assert get_roles() == ["reader", "list-7-invitee", "list-7-member", "list-7-manager"]
     grant_membership(boss, ann, "invitee")
-    assert roles() == ["reader"]
+    assert get_roles() == ["reader"]
     update(ann, resource="list", id="7")
-    assert roles() == ["reader", "list-7-invitee"]
+    assert get_roles() == ["reader", "list-7-invitee"]
     assign_role(boss, ann, "editor")
-    assert roles() == ["editor", "reader"]
+    assert get_roles() == ["editor", "reader"]
     update(ann, resource="list", id="7")
     remove_role(boss, ann, "reader")
-    assert roles() == ["editor"]
+    assert get_roles() == ["editor"]
     update(ann, resource="list", id="7")
-    assert roles() == ["editor", "list-7-invitee"]
+    assert get_roles() == ["editor", "list-7-invitee"]
     revoke_membership(boss, ann)
-    assert roles() == ["editor"]
+    assert get_roles() == ["editor"]
     assert update(ann, resource="list", id="7").json["roles"] == ["editor"]
 
 
@@ -170,8 +180,8 @@ def test_token_holds_twenty_roles_and_the_rest_need_a_role_check(
         sign_in_with_role(service, "boss", "admin"),
         sign_in_with_role(service, "ann", *MANY),
     )
-    said = claims(ann.access)
-    assert (len(said["roles"]), said["roles_truncated"]) == (20, True)
+    claims = read_claims(ann.access)
+    assert (len(claims["roles"]), claims["roles_truncated"]) == (20, True)
     for _ in range(2):
         assert ann.whoami().json["roles"] == sorted(MANY)
     assert ann.tokens["account"]["roles"] == sorted(MANY)
@@ -194,11 +204,11 @@ def test_roles_over_two_kilobytes_are_left_out(make_service, sqlite_url):
     boss, ann = sign_in_with_role(service, "boss", "admin"), service.actor("ann").sign_in()
     thing = "r" * 32, "i" * 64
     grant_membership(boss, ann, levels[-1], resource="/".join(thing))
-    told = update(ann, resource=thing[0], id=thing[1]).json
-    assert len(told["roles"]) == 18
-    said = claims(ann.access)
-    assert said["roles_truncated"] is True
-    assert 1024 < len(",".join(said["roles"])) <= 2048
+    response = update(ann, resource=thing[0], id=thing[1]).json
+    assert len(response["roles"]) == 18
+    claims = read_claims(ann.access)
+    assert claims["roles_truncated"] is True
+    assert 1024 < len(",".join(claims["roles"])) <= 2048
     assert len(ann.access) < 4096
     assert ann.whoami().json["roles"] == []
 
@@ -207,4 +217,4 @@ def test_token_excludes_roles_of_other_accounts(boss, ann, service):
     bob = service.actor("bob").sign_in()
     grant_membership(boss, bob, "secret")
     assert update(ann, resource="list", id="7").json["roles"] == []
-    assert get_account_id(ann) == claims(ann.access)["sub"]
+    assert get_account_id(ann) == read_claims(ann.access)["sub"]

@@ -113,8 +113,8 @@ class FakeServer:
         return time.time() + self.skew
 
     def next(self, path: str) -> Reply | str:
-        said = self.routes.get(path.partition("?")[0], self.answers)
-        return said.pop(0) if len(said) > 1 else said[0]
+        replies = self.routes.get(path.partition("?")[0], self.answers)
+        return replies.pop(0) if len(replies) > 1 else replies[0]
 
     def headers_of(self, name: str) -> list[str]:
         return [

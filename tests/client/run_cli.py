@@ -24,5 +24,5 @@ class Result:
 
 def run_doorward(*words: str, stdin: str | bytes | None = None, **env: str | None) -> Result:
     """Run `doorward` with the arguments. Standard input is not a terminal, as in a script."""
-    done = CliRunner().invoke(cli, list(words), input=stdin, env=env, prog_name="doorward")
-    return Result(done.exit_code, done.stdout, done.stderr)
+    result = CliRunner().invoke(cli, list(words), input=stdin, env=env, prog_name="doorward")
+    return Result(result.exit_code, result.stdout, result.stderr)

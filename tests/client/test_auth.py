@@ -20,8 +20,8 @@ def client(fake_server):
         "/v1/login": [Reply(TOKENS)],
         "/v1/token/refresh": [Reply({**TOKENS, "access_token": "at2"})],
     }
-    there = fake_server(Reply({}), routes=routes)
-    client = Doorward(there.url)
+    server = fake_server(Reply({}), routes=routes)
+    client = Doorward(server.url)
     client.login.with_password("ann", "secret")
     return client
 
@@ -83,9 +83,9 @@ def test_rejected_token_is_replaced_once(client, fake_server, ask):
     api = fake_server(REFUSED, Reply({}))
     assert ask(client, "GET", api.url, origins=[api.url]) == 200
     assert api.headers_of("Authorization") == ["Bearer at", "Bearer at2"]
-    stubborn = fake_server(REFUSED)
-    assert ask(client, "GET", stubborn.url, origins=[stubborn.url]) == 401
-    assert len(stubborn.seen) == 2
+    server = fake_server(REFUSED)
+    assert ask(client, "GET", server.url, origins=[server.url]) == 401
+    assert len(server.seen) == 2
 
 
 @with_each_library

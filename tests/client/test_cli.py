@@ -25,7 +25,7 @@ NEW = "another battery staple horse"
 
 
 @pytest.fixture
-def kept(ann, monkeypatch) -> Doorward:
+def stored_client(ann, monkeypatch) -> Doorward:
     """A client of ann whose session is in the store."""
     client = ann.logged_in(device_name="attic")
     client.session.to_store()
@@ -38,7 +38,7 @@ def kept(ann, monkeypatch) -> Doorward:
 
 def test_piped_password_logs_in_and_stores_the_session(ann, live, store):
     piped = f"\ufeff{PASSWORD}\r\nmore\n"  # as some Windows shells write it
-    done = run_doorward(
+    result = run_doorward(
         "login",
         "--url",
         live.url,
@@ -49,12 +49,12 @@ def test_piped_password_logs_in_and_stores_the_session(ann, live, store):
         "12h",
         stdin=piped,
     )
-    assert (done.code, done.out) == (0, "")
+    assert (result.code, result.out) == (0, "")
     assert re.search(
         rf"Logged in at {re.escape(live.url)} as {ann.name}\.\nThe session expires on \d{{4}}-\d\d-\d\d \d\d:\d\d\.",
-        done.err,
+        result.err,
     )
-    assert PASSWORD not in done.err
+    assert PASSWORD not in result.err
     assert stat.S_IMODE(store.stat().st_mode) == 0o600
     found = Doorward(live.url).login.from_store()
     assert found.username == ann.name
@@ -64,12 +64,12 @@ def test_piped_password_logs_in_and_stores_the_session(ann, live, store):
 
 
 def test_login_prints_when_the_session_expires(ann, live):
-    for expires, said in [
+    for expires, expected in [
         (["--expires", "12h"], r"\.$"),
         (["--expires", "29d"], r", unless you use it before then, and on \S+ \S+ at the latest\.$"),
         ([], ", unless you use it before then.$"),
     ]:
-        done = run_doorward(
+        result = run_doorward(
             "login",
             "--url",
             live.url,
@@ -79,13 +79,13 @@ def test_login_prints_when_the_session_expires(ann, live):
             *expires,
             stdin=PASSWORD,
         )
-        assert re.search(rf"The session expires on [0-9-]+ [0-9:]+{said}", done.err.strip()), (
-            done.err
-        )
+        assert re.search(
+            rf"The session expires on [0-9-]+ [0-9:]+{expected}", result.err.strip()
+        ), result.err
 
 
 def test_login_prints_json(ann, live, store):
-    done = run_doorward(
+    result = run_doorward(
         "login",
         "--url",
         live.url,
@@ -97,17 +97,17 @@ def test_login_prints_json(ann, live, store):
         stdin=PASSWORD,
         DOORWARD_USER=f"{ann.name}@example.org",
     )
-    assert done.code == 0, done.err
-    found = done.json
+    assert result.code == 0, result.err
+    found = result.json
     assert (found["url"], found["username"], found["store"]) == (live.url, ann.name, str(store))
     left = datetime.fromisoformat(found["session_expires_at"]) - datetime.now(UTC)
     assert 3500 < left.total_seconds() <= 3600
-    assert "Logged in" in done.err
-    assert not [word for word in ("token", "dwt_", PASSWORD) if word in done.out]
+    assert "Logged in" in result.err
+    assert not [word for word in ("token", "dwt_", PASSWORD) if word in result.out]
 
 
 def test_wrong_password_exits_with_4(ann, live, store):
-    done = run_doorward(
+    result = run_doorward(
         "login",
         "--url",
         live.url,
@@ -116,22 +116,22 @@ def test_wrong_password_exits_with_4(ann, live, store):
         "--password-stdin",
         stdin="wrong horse battery staple\n",
     )
-    assert (done.code, done.out) == (4, "")
-    assert "wrong horse" not in done.err
+    assert (result.code, result.out) == (4, "")
+    assert "wrong horse" not in result.err
     assert not store.exists()
 
 
 @pytest.mark.parametrize("stdin", ["", "\n", b"\xff\xfe\n", "x" * 5000])
 def test_invalid_piped_password_is_rejected(stdin):
-    done = run_doorward(
+    result = run_doorward(
         "login", "--url", "http://127.0.0.1:9", "--user", "ann", "--password-stdin", stdin=stdin
     )
-    assert (done.code, done.out) == (2, "")
-    assert done.err.count("\n") == 2  # the service, and the error
+    assert (result.code, result.out) == (2, "")
+    assert result.err.count("\n") == 2  # the service, and the error
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--password", "hunter2"], "Do not pass a password as an argument"),
         (["--password=hunter2"], "Do not pass a password as an argument"),
@@ -150,18 +150,18 @@ def test_invalid_piped_password_is_rejected(stdin):
         (["--timeout", "soon"], "12h or 30d"),
     ],
 )
-def test_usage_errors_do_not_repeat_passwords(words, said):
-    done = run_doorward("login", "--url", "http://127.0.0.1:1", *words)
-    assert (done.code, done.out) == (2, "")
-    assert said in " ".join(done.err.split())
-    assert "hunter2" not in done.err
+def test_usage_errors_do_not_repeat_passwords(words, message):
+    result = run_doorward("login", "--url", "http://127.0.0.1:1", *words)
+    assert (result.code, result.out) == (2, "")
+    assert message in " ".join(result.err.split())
+    assert "hunter2" not in result.err
 
 
-def test_logout_removes_the_session(ann, kept, store):
-    done = run_doorward("logout")
-    assert (done.code, done.err) == (
+def test_logout_removes_the_session(ann, stored_client, store):
+    result = run_doorward("logout")
+    assert (result.code, result.err) == (
         0,
-        f"Logged out {ann.name} at {kept.url}.\n",
+        f"Logged out {ann.name} at {stored_client.url}.\n",
     )  # the name matters if several users are logged in
     assert run_doorward("whoami").code == 3
     assert "ann" not in store.read_text()
@@ -169,7 +169,7 @@ def test_logout_removes_the_session(ann, kept, store):
     assert (again.code, again.err) == (0, "You are not logged in.\n")
 
 
-def test_logout_all_ends_other_sessions(ann, kept):
+def test_logout_all_ends_other_sessions(ann, stored_client):
     other = ann.logged_in()
     assert run_doorward("logout", "--all").code == 0
     with pytest.raises(Exception, match="Log in again"):
@@ -180,7 +180,7 @@ def test_logout_all_ends_other_sessions(ann, kept):
 # What is there.
 
 
-def test_whoami_has_three_formats(ann, kept):
+def test_whoami_has_three_formats(ann, stored_client):
     table, found = run_doorward("whoami"), run_doorward("whoami", "-o", "json").json
     assert ann.name in table.out
     assert re.search(r"^Credential +session ses_", table.out, re.MULTILINE)
@@ -196,7 +196,7 @@ def test_whoami_has_three_formats(ann, kept):
         "expires_at",
     }
     assert (found["url"], found["username"], found["kind"], found["scopes"]) == (
-        kept.url,
+        stored_client.url,
         ann.name,
         "session",
         [],
@@ -205,11 +205,13 @@ def test_whoami_has_three_formats(ann, kept):
     assert yaml.safe_load(run_doorward("whoami", "-o", "yaml").out) == found
 
 
-def test_sessions_are_listed_and_revoked(ann, kept):
+def test_sessions_are_listed_and_revoked(ann, stored_client):
     other = ann.logged_in(device_name="a device " + "of a very long name " * 2)
     table = run_doorward("sessions")
     assert max(map(len, table.out.splitlines())) <= 80
-    assert re.search(rf"^{kept.session.session_id}  this device: attic ", table.out, re.MULTILINE)
+    assert re.search(
+        rf"^{stored_client.session.session_id}  this device: attic ", table.out, re.MULTILINE
+    )
     found = run_doorward("sessions", "-o", "json").json
     assert (
         found
@@ -218,7 +220,7 @@ def test_sessions_are_listed_and_revoked(ann, kept):
     )
     assert [(one["id"], one["current"]) for one in found] == [
         (other.session.session_id, False),
-        (kept.session.session_id, True),
+        (stored_client.session.session_id, True),
     ]
     assert run_doorward("sessions", "end", other.session.session_id).code == 0
     assert len(run_doorward("sessions", "-o", "json").json) == 1
@@ -235,12 +237,12 @@ def test_hostile_names_do_not_control_the_terminal(fake_server):
         "current": True,
         "expires_at": "2027-01-31T00:00:00Z",
     }
-    there = fake_server(Reply({"items": [session, {**session, "last_used_at": "now", "id": 7}]}))
+    server = fake_server(Reply({"items": [session, {**session, "last_used_at": "now", "id": 7}]}))
     for form in ("table", "json", "yaml"):
-        done = run_doorward("sessions", "--url", there.url, "-o", form, DOORWARD_TOKEN="dwk_x")
-        assert (done.code, done.err) == (0, "")
-        assert not set(done.out) & set("\x1b\x07\x9b\u202e")
-        assert form == "table" or done.out.isascii()
+        result = run_doorward("sessions", "--url", server.url, "-o", form, DOORWARD_TOKEN="dwk_x")
+        assert (result.code, result.err) == (0, "")
+        assert not set(result.out) & set("\x1b\x07\x9b\u202e")
+        assert form == "table" or result.out.isascii()
     hostile_fields = dict.fromkeys(
         (
             "id",
@@ -268,35 +270,36 @@ def test_hostile_names_do_not_control_the_terminal(fake_server):
     )
     for words, code in [(("login", "-u", "ann", "--password-stdin"), 0), (("login", "--device"), 0), (("roles",), 0), (("status",), 0),
                         (("sessions",), 0), (("keys", "create", "x"), 5), (("logout",), 0)]:  # fmt: skip
-        done = run_doorward(*words, "--url", run_failing_logins.url, stdin="x")
-        assert (done.code, set(done.out + done.err) & set("\x1b\x07\x9b\u202e")) == (code, set()), (
-            done
-        )
+        result = run_doorward(*words, "--url", run_failing_logins.url, stdin="x")
+        assert (result.code, set(result.out + result.err) & set("\x1b\x07\x9b\u202e")) == (
+            code,
+            set(),
+        ), result
     nothing = fake_server(Reply({"items": []}))
     assert run_doorward("sessions", "--url", nothing.url, DOORWARD_TOKEN="dwk_x") == Result(
         0, "", "No sessions.\n"
     )
-    table = run_doorward("sessions", "--url", there.url, DOORWARD_TOKEN="dwk_x").out.splitlines()
+    table = run_doorward("sessions", "--url", server.url, DOORWARD_TOKEN="dwk_x").out.splitlines()
     assert max(len(line) + len(re.findall("[漢字]", line)) for line in table) <= 80
 
 
-def test_end_others_keeps_this_session(ann, kept):
+def test_end_others_keeps_this_session(ann, stored_client):
     ann.logged_in()
     assert run_doorward("sessions", "end-others").code == 0
     assert [one["id"] for one in run_doorward("sessions", "-o", "json").json] == [
-        kept.session.session_id
+        stored_client.session.session_id
     ]
 
 
-def test_ending_the_current_session_removes_it(kept, store):
-    assert run_doorward("sessions", "end", kept.session.session_id).code == 0
-    assert kept.session.session_id not in store.read_text()
+def test_ending_the_current_session_removes_it(stored_client, store):
+    assert run_doorward("sessions", "end", stored_client.session.session_id).code == 0
+    assert stored_client.session.session_id not in store.read_text()
 
 
-def test_roles_are_listed(kept):
+def test_roles_are_listed(stored_client):
     assert run_doorward("roles").err == "No roles.\n"
     assert run_doorward("roles", "-o", "json").json == []
-    account = kept.whoami().account_id
+    account = stored_client.whoami().account_id
     assert (
         run_doorward("roles", account, "--resource", "list", "--id", "7", "-o", "json").json == []
     )
@@ -307,7 +310,7 @@ def test_roles_are_listed(kept):
 # Keys.
 
 
-def test_new_key_is_the_only_output_and_works(kept, ann):
+def test_new_key_is_the_only_output_and_works(stored_client, ann):
     made = run_doorward("keys", "create", "nightly build", "--expires", "30d")
     assert made.code == 0, made.err
     assert re.fullmatch(r"dwk_\w+\n", made.out)
@@ -340,23 +343,25 @@ def test_new_key_is_the_only_output_and_works(kept, ann):
     assert run_doorward("whoami", DOORWARD_TOKEN=rotated.json["key"]).code == 3
 
 
-def test_reauthentication_without_terminal_says_what_to_do(kept, live):
+def test_reauthentication_without_terminal_says_what_to_do(stored_client, live):
     """A session from a device login has never entered a password."""
     with sqlite3.connect(live.database, timeout=10) as db:
-        db.execute("UPDATE sessions SET auth_time = NULL WHERE id = ?", [kept.session.session_id])
-    kept.session.refresh()
-    done = run_doorward("keys", "create", "x")
-    assert (done.code, done.out) == (4, "")
-    assert "--password-stdin" in done.err
+        db.execute(
+            "UPDATE sessions SET auth_time = NULL WHERE id = ?", [stored_client.session.session_id]
+        )
+    stored_client.session.refresh()
+    result = run_doorward("keys", "create", "x")
+    assert (result.code, result.out) == (4, "")
+    assert "--password-stdin" in result.err
 
 
 # The password.
 
 
-def test_piped_password_change_keeps_the_session(ann, kept):
+def test_piped_password_change_keeps_the_session(ann, stored_client):
     other = ann.logged_in()
-    done = run_doorward("password", "change", "--stdin", stdin=f"{PASSWORD}\n{NEW}\n{NEW}\n")
-    assert (done.code, done.out) == (0, ""), done.err
+    result = run_doorward("password", "change", "--stdin", stdin=f"{PASSWORD}\n{NEW}\n{NEW}\n")
+    assert (result.code, result.out) == (0, ""), result.err
     assert run_doorward("whoami").code == 0
     with pytest.raises(Exception, match="Log in again"):
         other.validate()
@@ -364,23 +369,23 @@ def test_piped_password_change_keeps_the_session(ann, kept):
     assert ann.logged_in().logged_in
 
 
-def test_generated_password_is_printed_once(ann, kept):
+def test_generated_password_is_printed_once(ann, stored_client):
     wrong = run_doorward("password", "change", "--generate", "--stdin", stdin=f"wrong\n{NEW}\n")
     assert (wrong.code, wrong.out) == (4, "")
-    done = run_doorward("password", "change", "--generate", "--stdin", stdin=PASSWORD)
+    result = run_doorward("password", "change", "--generate", "--stdin", stdin=PASSWORD)
     assert (
-        done.code,
-        bool(re.fullmatch(r"([a-km-np-z2-9]{5}-){4}[a-km-np-z2-9]{5}\n", done.out)),
-    ) == (0, True), done.err
-    ann.password = done.out.strip()
-    assert ann.password not in done.err
+        result.code,
+        bool(re.fullmatch(r"([a-km-np-z2-9]{5}-){4}[a-km-np-z2-9]{5}\n", result.out)),
+    ) == (0, True), result.err
+    ann.password = result.out.strip()
+    assert ann.password not in result.err
     assert ann.logged_in().logged_in
 
 
 def test_generated_password_is_printed_before_the_change(fake_server):
     """In the other order, a password that could not be printed would lock the user out."""
     uncertain, unchanged = "may or may not have been changed", "was not changed"
-    for status, code, said in [
+    for status, code, expected in [
         (503, 5, uncertain),
         (200, 5, uncertain),
         (302, 5, uncertain),
@@ -392,73 +397,75 @@ def test_generated_password_is_printed_before_the_change(fake_server):
             "/v1/methods": [Reply({"policies": {"password_min_length": 40}})],
             "/v1/password/change": [Reply({}, status)],
         }
-        there = fake_server(Reply({}), routes=answers)
-        done = run_doorward(
+        server = fake_server(Reply({}), routes=answers)
+        result = run_doorward(
             "password",
             "change",
             "--generate",
             "--stdin",
             "--url",
-            there.url,
+            server.url,
             stdin="x",
             DOORWARD_TOKEN="x.y.z",
         )
-        assert (done.code, len(done.out)) == (code, 42)
-        assert said in done.err
-        assert done.out.strip() not in done.err
+        assert (result.code, len(result.out)) == (code, 42)
+        assert expected in result.err
+        assert result.out.strip() not in result.err
 
 
-def test_rejected_password_change_prints_reasons(kept):
-    for stdin, code, said in [
+def test_rejected_password_change_prints_reasons(stored_client):
+    for stdin, code, expected in [
         (f"{PASSWORD}\npassword123456789\n", 2, "The new password was not accepted:\n- it "),
         (f"wrong\n{NEW}\n", 4, "current password is wrong"),
         (f"{PASSWORD}\n{NEW}\n{NEW}x\n", 2, "do not match"),
         (f"{PASSWORD}\n", 2, "on line 1"),
         ("", 2, "on line 1"),
     ]:
-        done = run_doorward("password", "change", "--stdin", stdin=stdin)
-        assert (done.code, done.out) == (code, "")
-        assert said in done.err
-        assert PASSWORD not in done.err
+        result = run_doorward("password", "change", "--stdin", stdin=stdin)
+        assert (result.code, result.out) == (code, "")
+        assert expected in result.err
+        assert PASSWORD not in result.err
 
 
-def test_passwords_are_not_accepted_as_arguments(kept):
-    done = run_doorward("password", "change", "hunter2", "hunter3")
-    assert done.code == 2
-    assert "as an argument" in " ".join(done.err.split())
-    assert "hunter" not in done.err
-    done = run_doorward("password", "hunter2")
-    assert (done.code, "hunter" in done.err, "as an argument" in done.err) == (2, False, True)
+def test_passwords_are_not_accepted_as_arguments(stored_client):
+    result = run_doorward("password", "change", "hunter2", "hunter3")
+    assert result.code == 2
+    assert "as an argument" in " ".join(result.err.split())
+    assert "hunter" not in result.err
+    result = run_doorward("password", "hunter2")
+    assert (result.code, "hunter" in result.err, "as an argument" in result.err) == (2, False, True)
     assert run_doorward("password", "change").code == 2  # there is no terminal
 
 
 # For scripts.
 
 
-def test_token_is_the_only_output_and_valid(kept, live):
-    done = run_doorward("token")
-    assert (done.code, done.err) == (0, "")
-    assert done.out.count("\n") == 1
+def test_token_is_the_only_output_and_valid(stored_client, live):
+    result = run_doorward("token")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.count("\n") == 1
     status, found = live.call(
-        "GET", "/v1/whoami", headers={"Authorization": f"Bearer {done.out.strip()}"}
+        "GET", "/v1/whoami", headers={"Authorization": f"Bearer {result.out.strip()}"}
     )
-    assert (status, found["session_id"]) == (200, kept.session.session_id)
+    assert (status, found["session_id"]) == (200, stored_client.session.session_id)
 
 
-def test_doorward_token_is_used_only_for_its_service(ann, kept, live, fake_server, monkeypatch):
+def test_doorward_token_is_used_only_for_its_service(
+    ann, stored_client, live, fake_server, monkeypatch
+):
     other = ann.logged_in()
     monkeypatch.setenv("DOORWARD_TOKEN", other.token)
     assert run_doorward("token").out.strip() == other.token
     assert run_doorward("whoami", "-o", "json").json["session_id"] == other.session.session_id
     assert (
         run_doorward("whoami", "-o", "json", "--user", ann.name).json["session_id"]
-        == kept.session.session_id
+        == stored_client.session.session_id
     )  # an option takes precedence
-    elsewhere = fake_server(Reply({}))
-    assert run_doorward("whoami", "--url", elsewhere.url) == Result(
-        3, "", f"You are not logged in to {elsewhere.url}. Run: doorward login\n"
+    other_server = fake_server(Reply({}))
+    assert run_doorward("whoami", "--url", other_server.url) == Result(
+        3, "", f"You are not logged in to {other_server.url}. Run: doorward login\n"
     )
-    assert elsewhere.seen == []  # the token is only for DOORWARD_URL
+    assert other_server.seen == []  # the token is only for DOORWARD_URL
     odd = run_doorward("whoami", DOORWARD_TOKEN=f"{other.token}\r")
     assert (odd.code, odd.err) == (
         2,
@@ -472,23 +479,27 @@ def test_doorward_token_is_used_only_for_its_service(ann, kept, live, fake_serve
     assert "DOORWARD_URL" in nowhere.err
 
 
-def test_status_reports_service_and_login(ann, kept, live, store):
-    done = run_doorward("status", "-o", "json")
-    found = done.json
-    assert (done.code, found["url"], found["reachable"], found["username"], found["store"]) == (
+def test_status_reports_service_and_login(ann, stored_client, live, store):
+    result = run_doorward("status", "-o", "json")
+    found = result.json
+    assert (result.code, found["url"], found["reachable"], found["username"], found["store"]) == (
         0,
         live.url,
         True,
         ann.name,
         str(store),
     )
-    assert (found["service"], found["version"]) == ("doorward", kept.get_version().version)
+    assert (found["service"], found["version"]) == ("doorward", stored_client.get_version().version)
     assert abs(found["clock_skew_seconds"]) < 5
     table = run_doorward("status")
     assert re.search(rf"^Logged in +{ann.name}$", table.out, re.MULTILINE)
-    kept.logout()
-    nobody = run_doorward("status", "-o", "json")
-    assert (nobody.code, nobody.json["reachable"], nobody.json["username"]) == (3, True, None)
+    stored_client.logout()
+    logged_out = run_doorward("status", "-o", "json")
+    assert (logged_out.code, logged_out.json["reachable"], logged_out.json["username"]) == (
+        3,
+        True,
+        None,
+    )
     sessions = InstanceAuthSessions.load()
     sessions.insert("http://127.0.0.1:9", "bob", "x.y.z", datetime.now(UTC) + timedelta(minutes=5))
     sessions.save()
@@ -501,7 +512,7 @@ def test_status_reports_service_and_login(ann, kept, live, store):
     )
 
 
-def test_status_shows_every_service(ann, kept, live):
+def test_status_shows_every_service(ann, stored_client, live):
     sessions = InstanceAuthSessions.load()
     sessions.insert("http://127.0.0.1:9", "bob", "x.y.z", datetime.now(UTC) + timedelta(minutes=5))
     sessions.save()
@@ -527,8 +538,8 @@ def test_status_shows_every_service(ann, kept, live):
     )
 
 
-def test_use_of_doorward_token_is_shown(kept, ann):
-    for token in (kept.token, kept.keys.create("robot").key.reveal()):
+def test_use_of_doorward_token_is_shown(stored_client, ann):
+    for token in (stored_client.token, stored_client.keys.create("robot").key.reveal()):
         status = run_doorward("status", DOORWARD_TOKEN=token).out
         assert re.search(
             rf"^Logged in +{ann.name}\nCredential +DOORWARD_TOKEN$", status, re.MULTILINE
@@ -544,7 +555,7 @@ def test_use_of_doorward_token_is_shown(kept, ann):
 # What goes wrong.
 
 
-def test_each_failure_has_an_exit_code_and_one_line(kept, fake_server, ann, live):
+def test_each_failure_has_an_exit_code_and_one_line(stored_client, fake_server, ann, live):
     limited = fake_server(
         Reply({"code": "too_many_requests", "status": 429}, 429, {"Retry-After": "599"})
     )
@@ -581,12 +592,12 @@ def test_each_failure_has_an_exit_code_and_one_line(kept, fake_server, ann, live
         (("whoami", "--url", "https://auth.example.com"), 3),
         (("whoami", "--user", "bob"), 3),
     ]:
-        done = run_doorward(*words, stdin="x\n")
-        said = [line for line in done.err.splitlines() if not line.startswith("Log in at")]
-        assert (done.code, len(said)) == (code, 1), done.err
-        assert SENTENCE.match(said[0])
-        assert "allow_http" not in said[0]
-        assert "client.login" not in said[0]
+        result = run_doorward(*words, stdin="x\n")
+        expected = [line for line in result.err.splitlines() if not line.startswith("Log in at")]
+        assert (result.code, len(expected)) == (code, 1), result.err
+        assert SENTENCE.match(expected[0])
+        assert "allow_http" not in expected[0]
+        assert "client.login" not in expected[0]
         assert code in MEANINGS
     assert "Try again in 10 min." in run_doorward(*login, limited.url, stdin="x\n").err
     assert (
@@ -600,25 +611,25 @@ def test_failed_logout_keeps_the_session(store):
     sessions = InstanceAuthSessions.load()
     sessions.insert("http://127.0.0.1:9", "ann", "x.y.z", datetime.now(UTC) + timedelta(minutes=5))
     sessions.save()
-    done = run_doorward("logout")
-    assert (done.code, done.out) == (5, "")
-    assert done.err.startswith("The session may still be active. Log out again.")
+    result = run_doorward("logout")
+    assert (result.code, result.out) == (5, "")
+    assert result.err.startswith("The session may still be active. Log out again.")
     assert InstanceAuthSessions.load().find("http://127.0.0.1:9", "ann")
 
 
-def test_malformed_store_is_renamed_and_reported(kept, store):
+def test_malformed_store_is_renamed_and_reported(stored_client, store):
     store.write_text("{ this was")
-    done = run_doorward("whoami")
-    assert done.code == 3
-    assert f"{store} is malformed" in done.err
+    result = run_doorward("whoami")
+    assert result.code == 3
+    assert f"{store} is malformed" in result.err
     assert [one.read_text() for one in store.parent.glob("*broken*")] == ["{ this was"]
 
 
-def test_session_revoked_elsewhere_is_reported(ann, kept):
-    ann.logged_in().revoke_session(kept.session.session_id)
-    done = run_doorward("whoami")
-    assert (done.code, done.out) == (3, "")
-    assert done.err.endswith("Run: doorward login\n")
+def test_session_revoked_elsewhere_is_reported(ann, stored_client):
+    ann.logged_in().revoke_session(stored_client.session.session_id)
+    result = run_doorward("whoami")
+    assert (result.code, result.out) == (3, "")
+    assert result.err.endswith("Run: doorward login\n")
     renew = run_doorward("whoami", DOORWARD_TOKEN="x.y.z")
     assert renew.code == 3
     assert "Renew DOORWARD_TOKEN" in renew.err
@@ -626,44 +637,46 @@ def test_session_revoked_elsewhere_is_reported(ann, kept):
 
 def test_unusable_store_fails_before_the_login(fake_server, tmp_path):
     (tmp_path / "file").write_text("")
-    there = fake_server(Reply(TOKENS))
+    server = fake_server(Reply(TOKENS))
     for way in ("--password-stdin", "--device"):
-        done = run_doorward(
+        result = run_doorward(
             "login",
             "--url",
-            there.url,
+            server.url,
             "-u",
             "ann",
             way,
             stdin="x",
             DOORWARD_STORE=str(tmp_path / "file" / "x.json"),
         )
-        assert (done.code, done.out, there.seen) == (1, "", [])
-        assert str(tmp_path / "file") in done.err
+        assert (result.code, result.out, server.seen) == (1, "", [])
+        assert str(tmp_path / "file") in result.err
 
 
 def test_session_that_cannot_be_stored_is_logged_out(fake_server, store):
-    def spoil(_request: str) -> Reply:
+    def break_store(_request: str) -> Reply:
         shutil.rmtree(store.parent)
         store.parent.write_text("")
         return Reply({**TOKENS, "account": {"username": "ann"}})
 
-    there = fake_server(
-        Reply({"username": "ann", "session_id": "ses_1"}), routes={"/v1/login": [spoil]}
+    server = fake_server(
+        Reply({"username": "ann", "session_id": "ses_1"}), routes={"/v1/login": [break_store]}
     )
-    done = run_doorward("login", "--url", there.url, "--user", "ann", "--password-stdin", stdin="x")
-    assert (done.code, done.out) == (1, "")
-    assert there.paths()[-1] == "/v1/logout"
+    result = run_doorward(
+        "login", "--url", server.url, "--user", "ann", "--password-stdin", stdin="x"
+    )
+    assert (result.code, result.out) == (1, "")
+    assert server.paths()[-1] == "/v1/logout"
 
 
-def test_users_are_selected_by_option_and_variable(ann, kept, live):
+def test_users_are_selected_by_option_and_variable(ann, stored_client, live):
     bob = register_user(live)
     client = bob.logged_in()
     client.session.to_store()
     assert run_doorward("whoami", "-o", "json", "--user", ann.name).json["username"] == ann.name
     assert run_doorward("whoami", "-o", "json", DOORWARD_USER=bob.name).json["username"] == bob.name
     login = ("login", "--user", ann.name, "--password-stdin", "--url")
-    for words, env, said in [
+    for words, env, expected in [
         (
             (live.url, "--expires", "1h"),
             {},
@@ -692,13 +705,13 @@ def test_users_are_selected_by_option_and_variable(ann, kept, live):
         ((live.url,), {"DOORWARD_TOKEN": "x.y.z"}, "Other commands use DOORWARD_TOKEN."),
         ((live.url,), {}, "unless you use it before then."),
     ]:
-        done = run_doorward(*login, *words, stdin=ann.password, **env)
-        assert done.code == 0, done.err
-        assert said in done.err.splitlines()[-1]
+        result = run_doorward(*login, *words, stdin=ann.password, **env)
+        assert result.code == 0, result.err
+        assert expected in result.err.splitlines()[-1]
 
 
-def test_yaml_and_json_are_ascii(kept):
-    kept.call("PATCH", "/v1/me", json={"name": "Zoë"})
+def test_yaml_and_json_are_ascii(stored_client):
+    stored_client.call("PATCH", "/v1/me", json={"name": "Zoë"})
     made = run_doorward("keys", "create", "no: 12 'ü' 🗝 \"#", "-o", "yaml")
     assert made.code == 0, made.err
     assert yaml.safe_load(made.out)["name"] == "no: 12 'ü' 🗝 \"#"

@@ -30,15 +30,15 @@ from tests.live import ROOT
 PAGE = (ROOT / "docs" / "cli.md").read_text()
 
 
-def commands(command: click.Command = cli, words: tuple[str, ...] = ()):
+def list_commands(command: click.Command = cli, words: tuple[str, ...] = ()):
     """Yield every command as (words, command)."""
     yield words, command
     if isinstance(command, click.Group):
         for name, one in command.commands.items():
-            yield from commands(one, (*words, name))
+            yield from list_commands(one, (*words, name))
 
 
-ALL = dict(commands())
+ALL = dict(list_commands())
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
@@ -72,7 +72,7 @@ def test_documentation_covers_every_command_and_option():
         words for words, command in ALL.items() if words and not isinstance(command, click.Group)
     }
     assert described == runnable
-    common = options_in(PAGE.partition("## Commands")[0])
+    common = find_options(PAGE.partition("## Commands")[0])
     known = {
         name
         for command in ALL.values()
@@ -84,13 +84,13 @@ def test_documentation_covers_every_command_and_option():
         section = re.search(
             rf"^### `doorward {' '.join(words)}`(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL
         )[1]
-        there = {
+        server = {
             name
             for one in ALL[words].params
             if isinstance(one, click.Option)
             for name in one.opts + one.secondary_opts
         }
-        assert there - common <= options_in(section) <= known, words
+        assert server - common <= find_options(section) <= known, words
     codes = re.search(r"## Exit codes\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)[1]
     assert {
         int(code): meaning
@@ -113,7 +113,7 @@ def test_recording_contains_only_drawing():
     }
 
 
-def options_in(text: str) -> set[str]:
+def find_options(text: str) -> set[str]:
     return set(
         re.findall(r"(?<![\w-])(--?[a-zA-Z][a-z-]*)", " ".join(re.findall(r"`([^`\n]+)`", text)))
     )
@@ -141,7 +141,7 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=VIENNA)
 
 
 @pytest.fixture
-def in_vienna(monkeypatch):
+def vienna_time_zone(monkeypatch):
     monkeypatch.setenv("TZ", "Europe/Vienna")
     time.tzset()
     yield
@@ -164,7 +164,7 @@ def in_vienna(monkeypatch):
         ("2026-11-22T12:30Z", timedelta(hours=1, minutes=30)),
     ],
 )
-def test_durations_and_dates_are_parsed(in_vienna, text, expected):
+def test_durations_and_dates_are_parsed(vienna_time_zone, text, expected):
     assert parse_duration(text, NOW) == expected
 
 
@@ -185,7 +185,7 @@ def test_durations_and_dates_are_parsed(in_vienna, text, expected):
         "١d",
     ],
 )
-def test_invalid_duration_is_rejected(in_vienna, text):
+def test_invalid_duration_is_rejected(vienna_time_zone, text):
     with pytest.raises(ValueError, match=r"^(use a duration like|must be in the future)"):
         parse_duration(text, NOW)
 
@@ -224,18 +224,18 @@ def test_tables_are_shortened_to_fit():
             max(len(line) + len(re.findall("[漢字]", line)) for line in table.splitlines()) <= width
         )
         assert "ses_1234567890123456789012" in table
-    below = format_columns(
+    find_subclasses = format_columns(
         ("ID", "NAME", "END"),
         [("ses_1234567890123456789012", "a name " * 9, None), ("1", "", None)],
         30,
         flexible=("NAME",),
     )
     assert (
-        max(map(len, below.splitlines())) <= 32
+        max(map(len, find_subclasses.splitlines())) <= 32
     )  # ids are never shortened, so that they can be copied
     assert re.search(
         r"^ID +ses_1234567890123456789012\nNAME +a name .*\n[\s\S]*\n\nID +1\nNAME +-\nEND +-$",
-        below,
+        find_subclasses,
     )
     assert "…" not in format_columns(("A",), [("x" * 100,)], 120, flexible=())
     text = format_pairs({"A name": "word " * 40, "Nothing": ""}, 60)
@@ -247,48 +247,52 @@ def test_tables_are_shortened_to_fit():
 
 
 @pytest.fixture
-def breaking():
+def failing_command():
     """A command that raises an unexpected error while it holds a secret."""
     group = RootGroup("doorward", params=[cli.params[-1]])
 
     @group.command("breaks")
-    def breaks():
+    def fail():
         secret = "dwk_hunter2"
         raise ValueError(f"invalid literal: {secret}")
 
     return group
 
 
-def test_unexpected_error_shows_no_message(breaking):
-    done = CliRunner().invoke(breaking, ["breaks"])
-    assert (done.exit_code, done.stdout) == (1, "")
+def test_unexpected_error_shows_no_message(failing_command):
+    result = CliRunner().invoke(failing_command, ["breaks"])
+    assert (result.exit_code, result.stdout) == (1, "")
     assert (
-        done.stderr == "Unexpected error (ValueError). Run it again with --debug and report this.\n"
+        result.stderr
+        == "Unexpected error (ValueError). Run it again with --debug and report this.\n"
     )
 
 
-def test_debug_shows_lines_without_values(breaking):
-    done = CliRunner().invoke(breaking, ["--debug", "breaks"])
-    assert done.exit_code == 1
-    assert "in breaks" in done.stderr
-    assert "builtins.ValueError\nUnexpected error" in done.stderr
-    assert "invalid literal: dwk" not in done.stderr
+def test_debug_shows_lines_without_values(failing_command):
+    result = CliRunner().invoke(failing_command, ["--debug", "breaks"])
+    assert result.exit_code == 1
+    assert "in fail" in result.stderr
+    assert "builtins.ValueError\nUnexpected error" in result.stderr
+    assert "invalid literal: dwk" not in result.stderr
 
 
 def test_debug_works_after_the_command():
-    done = run_doorward("whoami", "--debug", DOORWARD_STORE=os.devnull + "-none")
-    assert done.code == 3
-    assert "from_store" in done.err
-    assert "doorward.errors.NotLoggedInError\nYou are not logged in" in done.err
+    result = run_doorward("whoami", "--debug", DOORWARD_STORE=os.devnull + "-none")
+    assert result.code == 3
+    assert "from_store" in result.err
+    assert "doorward.errors.NotLoggedInError\nYou are not logged in" in result.err
 
 
 def test_every_error_has_a_documented_exit_code():
-    def below(kind):
+    def find_subclasses(kind):
         for one in kind.__subclasses__():
             yield one
-            yield from below(one)
+            yield from find_subclasses(one)
 
-    assert all(get_exit_code(kind()) in MEANINGS for kind in [DoorwardError, *below(DoorwardError)])
+    assert all(
+        get_exit_code(kind()) in MEANINGS
+        for kind in [DoorwardError, *find_subclasses(DoorwardError)]
+    )
     assert [get_exit_code(errors.LogoutError(status=status)) for status in (0, 429, 503, 409)] == [
         5,
         6,
@@ -302,10 +306,10 @@ def test_every_error_has_a_documented_exit_code():
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_printed_for_each_shell(shell):
-    done = run_doorward("completion", shell)
-    assert done.code == 0
-    assert "_DOORWARD_COMPLETE" in done.out
-    assert run_doorward("completion", SHELL=f"/bin/{shell}").out == done.out
+    result = run_doorward("completion", shell)
+    assert result.code == 0
+    assert "_DOORWARD_COMPLETE" in result.out
+    assert run_doorward("completion", SHELL=f"/bin/{shell}").out == result.out
 
 
 def test_completion_names_supported_shells():
@@ -336,7 +340,7 @@ def test_bash_completes(tmp_path, line, offered):
     )
     (tmp_path / "completion").write_text(run_doorward("completion", "bash").out)
     env = environment(PATH=f"{tmp_path}:{os.environ['PATH']}")
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", script, "-", line],
         env=env,
         capture_output=True,
@@ -344,4 +348,4 @@ def test_bash_completes(tmp_path, line, offered):
         timeout=20,
         check=False,
     )
-    assert set(done.stdout.split()) == offered, done.stderr
+    assert set(result.stdout.split()) == offered, result.stderr

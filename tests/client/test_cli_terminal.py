@@ -24,7 +24,7 @@ NEW = "another battery staple horse"
 
 
 @pytest.fixture
-def terminal(monkeypatch, live):
+def open_terminal(monkeypatch, live):
     """Open terminals, with the service in DOORWARD_URL."""
     made = []
     monkeypatch.setenv("DOORWARD_URL", live.url)
@@ -50,8 +50,8 @@ def read_command_line(process: subprocess.Popen) -> bytes:
     return Path(f"/proc/{process.pid}/cmdline").read_bytes()
 
 
-def test_login_prompts_without_echoing_the_password(terminal, ann, live, store):
-    screen = terminal("login")
+def test_login_prompts_without_echoing_the_password(open_terminal, ann, live, store):
+    screen = open_terminal("login")
     screen.wait_for("Username or email address:$")
     screen.type(f"{ann.name}\n")
     screen.wait_for(f"Password for {ann.name}:$")
@@ -62,13 +62,13 @@ def test_login_prompts_without_echoing_the_password(terminal, ann, live, store):
     assert Doorward(live.url).login.from_store().username == ann.name
 
 
-def test_reauthentication_prompts_for_the_password(terminal, ann, live):
+def test_reauthentication_prompts_for_the_password(open_terminal, ann, live):
     client = ann.logged_in()
     client.session.to_store()
     with sqlite3.connect(live.database, timeout=10) as db:
         db.execute("UPDATE sessions SET auth_time = NULL WHERE id = ?", [client.session.session_id])
     client.session.refresh()
-    screen = terminal("keys", "create", "nightly")
+    screen = open_terminal("keys", "create", "nightly")
     screen.wait_for(rf"Re-authentication required by \S+\nPassword for {ann.name}:$")
     screen.type(f"{PASSWORD}\n")
     assert screen.wait_for_exit() == 0
@@ -76,9 +76,9 @@ def test_reauthentication_prompts_for_the_password(terminal, ann, live):
     assert PASSWORD.encode() not in screen.raw
 
 
-def test_new_password_is_confirmed(terminal, ann):
+def test_new_password_is_confirmed(open_terminal, ann):
     ann.logged_in().session.to_store()
-    screen = terminal("password", "change")
+    screen = open_terminal("password", "change")
     for question, answer in [
         ("Current password:$", PASSWORD),
         ("New password:$", NEW),
@@ -88,7 +88,7 @@ def test_new_password_is_confirmed(terminal, ann):
         screen.type(f"{answer}\n")
     assert screen.wait_for_exit() == 0
     assert NEW.encode() not in screen.raw
-    generated = terminal("password", "change", "--generate")
+    generated = open_terminal("password", "change", "--generate")
     generated.wait_for("Current password:$")
     generated.type(f"{NEW}\n")
     assert generated.wait_for_exit() == 0
@@ -96,8 +96,8 @@ def test_new_password_is_confirmed(terminal, ann):
     assert ann.logged_in().logged_in
 
 
-def test_ctrl_c_at_a_prompt_exits_with_130(terminal, ann):
-    screen = terminal(
+def test_ctrl_c_at_a_prompt_exits_with_130(open_terminal, ann):
+    screen = open_terminal(
         "login", "--user", ann.name, "--password-stdin"
     )  # standard input is a terminal, so the command prompts
     screen.wait_for("Password for")
@@ -106,12 +106,12 @@ def test_ctrl_c_at_a_prompt_exits_with_130(terminal, ann):
     assert screen.text.endswith("Interrupted.")
 
 
-def test_required_password_change_is_done_at_login(terminal, ann, live):
+def test_required_password_change_is_done_at_login(open_terminal, ann, live):
     with sqlite3.connect(live.database, timeout=10) as db:
         db.execute(
             "UPDATE accounts SET must_change_since = created_at WHERE username = ?", [ann.name]
         )
-    screen = terminal("login", "--user", ann.name)
+    screen = open_terminal("login", "--user", ann.name)
     for question, answer in [
         ("Password for", PASSWORD),
         ("New password:$", NEW),
@@ -123,8 +123,8 @@ def test_required_password_change_is_done_at_login(terminal, ann, live):
     assert f"as {ann.name}." in screen.text
 
 
-def test_device_login_shows_code_and_countdown(terminal, ann, live, store):
-    screen = terminal("login", "--device", "--message", "nightly backup")
+def test_device_login_shows_code_and_countdown(open_terminal, ann, live, store):
+    screen = open_terminal("login", "--device", "--message", "nightly backup")
     screen.wait_for(r"Waiting for approval, 9:5\d left\. Ctrl-C cancels\.")  # written last
     code = screen.wait_for(CODE)[1]
     assert re.search(
@@ -150,8 +150,8 @@ def test_device_login_shows_code_and_countdown(terminal, ann, live, store):
     assert Doorward(live.url).login.from_store().username == ann.name
 
 
-def test_denied_login_exits_with_4(terminal, ann):
-    screen = terminal("login", "--device", "--no-qr")
+def test_denied_login_exits_with_4(open_terminal, ann):
+    screen = open_terminal("login", "--device", "--no-qr")
     code = screen.wait_for(CODE)[1]
     assert "█" not in screen.text
     assert ann.approve(code, word="deny") == 200
@@ -159,8 +159,8 @@ def test_denied_login_exits_with_4(terminal, ann):
     assert "denied" in screen.text
 
 
-def test_ctrl_c_cancels_the_device_login(terminal, live, store):
-    screen = terminal("login", "--device", "--message", "taken back")
+def test_ctrl_c_cancels_the_device_login(open_terminal, live, store):
+    screen = open_terminal("login", "--device", "--message", "taken back")
     screen.wait_for("Ctrl-C cancels")
     screen.type(CTRL_C)
     assert screen.wait_for_exit() == 130
@@ -169,16 +169,16 @@ def test_ctrl_c_cancels_the_device_login(terminal, live, store):
     assert not store.exists()
 
 
-def test_sighup_cancels_the_device_login(terminal, live):
-    screen = terminal("login", "--device", "--message", "closed window")
+def test_sighup_cancels_the_device_login(open_terminal, live):
+    screen = open_terminal("login", "--device", "--message", "closed window")
     screen.wait_for("Ctrl-C cancels")
     screen.process.send_signal(signal.SIGHUP)
     assert screen.wait_for_exit() == 128 + signal.SIGHUP
     assert get_login_state(live, "closed window") == "cancelled"
 
 
-def test_unapproved_login_exits_with_7(terminal, live):
-    screen = terminal("login", "--timeout", "1s", "--device", "--message", "too late")
+def test_unapproved_login_exits_with_7(open_terminal, live):
+    screen = open_terminal("login", "--timeout", "1s", "--device", "--message", "too late")
     assert screen.wait_for_exit() == 7
     assert "was not approved" in screen.text
     assert get_login_state(live, "too late") == "cancelled"
@@ -197,8 +197,8 @@ def test_unapproved_login_exits_with_7(terminal, live):
         ),
     ],
 )
-def test_device_login_is_chosen_over_ssh_and_without_display(terminal, env, why):
-    screen = terminal("login", "--timeout", "1s", **env)
+def test_device_login_is_chosen_over_ssh_and_without_display(open_terminal, env, why):
+    screen = open_terminal("login", "--timeout", "1s", **env)
     assert screen.wait_for_exit() == 7
     assert f"Approve the login on another device, because {why}." in screen.text
     assert "█" not in screen.text  # neither of these can show it
@@ -206,8 +206,10 @@ def test_device_login_is_chosen_over_ssh_and_without_display(terminal, env, why)
         assert b"\x1b" not in screen.raw
 
 
-def test_no_color_and_small_terminal_are_respected(terminal):
-    screen = terminal("login", "--device", "--timeout", "1s", NO_COLOR="1", columns=60, lines=20)
+def test_no_color_and_small_terminal_are_respected(open_terminal):
+    screen = open_terminal(
+        "login", "--device", "--timeout", "1s", NO_COLOR="1", columns=60, lines=20
+    )
     assert screen.wait_for_exit() == 7
     assert not re.search(rb"\x1b\[\d*m", screen.raw)
     assert "█" not in screen.text
@@ -254,7 +256,7 @@ def test_closed_pipe_prints_no_traceback(ann, live):
     ann.logged_in().session.to_store()
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run(
+    result = subprocess.run(
         [*COMMAND, "sessions", "--url", live.url],
         stdout=writing,
         stderr=subprocess.PIPE,
@@ -264,7 +266,7 @@ def test_closed_pipe_prints_no_traceback(ann, live):
         check=False,
     )
     os.close(writing)
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -272,7 +274,7 @@ def test_key_that_cannot_be_printed_is_reported(ann, live):
     client = ann.logged_in()
     client.session.to_store()
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
+        result = subprocess.run(
             [*COMMAND, "keys", "create", "nightly", "--url", live.url],
             stdout=full,
             stderr=subprocess.PIPE,
@@ -282,7 +284,7 @@ def test_key_that_cannot_be_printed_is_reported(ann, live):
             check=False,
         )
     lost = f"The secret of the API key 'nightly' could not be printed and is lost. Rotate or delete {client.keys.list()[0].id}."
-    assert (done.returncode, done.stderr) == (
+    assert (result.returncode, result.stderr) == (
         1,
         f"{lost}\nError: Cannot write to standard output: No space left on device.\n",
     )
@@ -293,7 +295,7 @@ def test_help_is_fast_and_imports_no_http_library():
         "import sys, time\nfrom doorward.cli.main import cli\ncli.main(['--help'], standalone_mode=False)\n"
         "print(sorted(set(sys.modules) & {'httpx2', 'ssl', 'keyring', 'segno', 'platformdirs'}), time.process_time())"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [COMMAND[0], "-c", script],
         env=environment(),
         capture_output=True,
@@ -301,6 +303,6 @@ def test_help_is_fast_and_imports_no_http_library():
         timeout=20,
         check=True,
     )
-    loaded, seconds = done.stdout.splitlines()[-1].rsplit(" ", 1)
+    loaded, seconds = result.stdout.splitlines()[-1].rsplit(" ", 1)
     assert loaded == "[]"
     assert float(seconds) < 1, "it takes about 0.1 s of CPU"

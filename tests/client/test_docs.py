@@ -41,10 +41,10 @@ def test_every_method_of_the_client_is_documented():
 
 def test_documented_examples_run(ann, fake_server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    api, shown = fake_server(Reply({})), []
+    api, printed = fake_server(Reply({})), []
 
     def show(*what):
-        shown.append(" ".join(str(one) for one in what))
+        printed.append(" ".join(str(one) for one in what))
         if isinstance(what[0], doorward.Prompt):
             threading.Thread(target=ann.approve, args=(what[0].user_code,)).start()
 
@@ -58,8 +58,8 @@ def test_documented_examples_run(ann, fake_server, tmp_path, monkeypatch):
             .replace('"ann"', f'"{ann.name}"')
         )
         exec(compile(here, "docs/client.md", "exec"), namespace)
-    assert ann.name in shown
-    assert "api_key" in shown
+    assert ann.name in printed
+    assert "api_key" in printed
     assert (
         api.headers_of("Authorization")
         == [f"Bearer {api.headers_of('Authorization')[0].split()[1]}"] * 2

@@ -60,11 +60,11 @@ def build_reply_with_number(field, number, **document):
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("field", ["expires_in", "refresh_expires_in"])
 def test_login_response_with_any_number_is_handled(fake_server, store, field, number):
-    there = fake_server(
+    server = fake_server(
         build_reply_with_number(field, number, **TOKENS),
         routes={"/v1/whoami": [Reply({"account_id": "acc_1", "username": "ann"})]},
     )
-    client = Doorward(there.url)
+    client = Doorward(server.url)
     try:
         client.login.with_password("ann", "secret")
     except UnexpectedAnswer:
@@ -86,9 +86,9 @@ def test_prompt_with_any_number_is_handled(fake_server, field, number):
 
 @pytest.mark.parametrize("field", ["verification_uri", "verification_uri_complete"])
 def test_prompt_with_javascript_url_is_rejected(fake_server, field):
-    there = fake_server(Reply({**ASKED, field: "javascript:alert(1)"}))
+    server = fake_server(Reply({**ASKED, field: "javascript:alert(1)"}))
     with pytest.raises(UnexpectedAnswer, match="no valid device login"):
-        Doorward(there.url).login.request_on_another_device(client_name="x")
+        Doorward(server.url).login.request_on_another_device(client_name="x")
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -103,11 +103,11 @@ def test_token_with_any_claim_is_handled(fake_server, claim, number):
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_invalid_date_headers_are_ignored(fake_server, moment):
-    there = fake_server(
+    server = fake_server(
         Reply({"code": "invalid_credentials"}, 401, {"Date": moment}),
         Reply({}, 429, {"Date": moment, "Retry-After": moment}),
     )
-    client = Doorward(there.url)
+    client = Doorward(server.url)
     with pytest.raises(DoorwardError):
         client.login.with_password("ann", "secret")
     with pytest.raises(RateLimited) as refused:
@@ -116,29 +116,29 @@ def test_invalid_date_headers_are_ignored(fake_server, moment):
 
 
 def test_path_cannot_lead_to_another_host(fake_server):
-    there = fake_server(Reply({}))
-    client = Doorward(there.url)
+    server = fake_server(Reply({}))
+    client = Doorward(server.url)
     client.login.with_api_key("dwk_key")
     for path in ("@evil.example/", "1/", ".evil.example/", "", "http://evil.example/"):
         with pytest.raises(InvalidInput, match="start with /"):
             client.call("GET", path)
-    assert there.seen == []
+    assert server.seen == []
 
 
 @pytest.mark.parametrize(
     "path", ["/x\n", "/\ud800", f"/{'x' * 70_000}", "/../other", "/v1/things/./..", "/v1/.."]
 )
 def test_invalid_or_escaping_path_is_rejected(fake_server, path):
-    there = fake_server(Reply({}))
-    client = Doorward(f"{there.url}/auth")
+    server = fake_server(Reply({}))
+    client = Doorward(f"{server.url}/auth")
     client.login.with_api_key("dwk_key")
     with pytest.raises(InvalidInput, match="path"):
         client.call("GET", path)
-    assert there.seen == []
+    assert server.seen == []
     with pytest.raises(InvalidInput, match="path"):
         client.list_roles("acc_1", resource="\ud800", id="1")
     client.revoke_session("\ud800")
-    assert there.paths() == ["/auth/v1/sessions/%3F"]
+    assert server.paths() == ["/auth/v1/sessions/%3F"]
 
 
 @pytest.mark.parametrize(
@@ -174,13 +174,13 @@ def test_invalid_refresh_token_is_rejected(fake_server, refresh):
     "moment", ["9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59"]
 )
 def test_extreme_times_are_shown(fake_server, moment):
-    there = fake_server(
+    server = fake_server(
         Reply({"account_id": "acc_1", "username": "ann", "key_id": "key_1", "expires_at": moment})
     )
     for form in ("table", "json"):
-        done = run_doorward("whoami", "--url", there.url, "-o", form, DOORWARD_TOKEN="dwk_x")
-        assert (done.code, done.err) == (0, "")
-    assert run_doorward("status", "--url", there.url, DOORWARD_TOKEN="dwk_x").code == 0
+        result = run_doorward("whoami", "--url", server.url, "-o", form, DOORWARD_TOKEN="dwk_x")
+        assert (result.code, result.err) == (0, "")
+    assert run_doorward("status", "--url", server.url, DOORWARD_TOKEN="dwk_x").code == 0
 
 
 def test_version_has_no_control_characters(fake_server):
@@ -232,12 +232,12 @@ def test_endless_compressed_response_ends():
 
 
 def test_compressed_response_is_not_decompressed(fake_server):
-    there = fake_server(
+    server = fake_server(
         Reply(zlib.compress(b"0" * 50_000_000, wbits=31), headers={"Content-Encoding": "gzip"})
     )
     with pytest.raises(UnexpectedAnswer, match="instead of a JSON object"):
-        Doorward(there.url).get_version()
-    assert there.headers_of("Accept-Encoding") == ["identity"]
+        Doorward(server.url).get_version()
+    assert server.headers_of("Accept-Encoding") == ["identity"]
 
 
 def test_silent_service_does_not_exceed_the_timeout():

@@ -49,7 +49,7 @@ class Memory(KeyringBackend):
 
 
 @pytest.fixture
-def ring(store, monkeypatch):
+def memory_keyring(store, monkeypatch):
     before = keyring.get_keyring()
     keyring.set_keyring(Memory())
     monkeypatch.setenv("DOORWARD_STORE", f"keyring:{store}")
@@ -57,26 +57,26 @@ def ring(store, monkeypatch):
     keyring.set_keyring(before)
 
 
-def test_secrets_are_in_the_keyring_and_not_in_the_file(ann, store, ring):
+def test_secrets_are_in_the_keyring_and_not_in_the_file(ann, store, memory_keyring):
     client = ann.logged_in()
     client.session.to_store()
     token, text = client.token, store.read_text()
     assert token not in text
     assert "dwr1." not in text
-    assert token in str(ring.entries)
+    assert token in str(memory_keyring.entries)
     again = Doorward()
     again.login.from_store()
     again.session.refresh()
     assert again.token != token
-    assert again.token in str(ring.entries)
+    assert again.token in str(memory_keyring.entries)
     assert client.whoami().username == again.whoami().username == ann.name
     again.logout()
-    assert ring.entries == {}
+    assert memory_keyring.entries == {}
     with pytest.raises(NotLoggedInError):
         Doorward(ann.live.url).login.from_store()
 
 
-def test_session_with_unknown_expiry_is_found(store, ring, monkeypatch):
+def test_session_with_unknown_expiry_is_found(store, memory_keyring, monkeypatch):
     sessions = InstanceAuthSessions.load()
     sessions.insert(URL, "ann", kept("ann", minutes=1, refresh_token=Secret("rt")))
     sessions.insert(URL, "bob", kept("bob", minutes=1))
@@ -87,11 +87,11 @@ def test_session_with_unknown_expiry_is_found(store, ring, monkeypatch):
     assert found.find(URL, "ann").refresh_token == Secret("rt")
     assert found.find(URL, "bob") is None
     found.save()
-    assert "token-of-ann" in str(ring.entries)
-    assert "token-of-bob" not in str(ring.entries)
+    assert "token-of-ann" in str(memory_keyring.entries)
+    assert "token-of-bob" not in str(memory_keyring.entries)
 
 
-def test_secrets_move_from_the_file_to_the_keyring(store, ring):
+def test_secrets_move_from_the_file_to_the_keyring(store, memory_keyring):
     plain = InstanceAuthSessions.load(store)
     plain.insert(URL, "ann", kept("ann"))
     plain.save()
@@ -103,10 +103,10 @@ def test_secrets_move_from_the_file_to_the_keyring(store, ring):
     assert InstanceAuthSessions.load(store).find(URL, "ann").token.reveal() == "token-of-ann"
 
 
-def test_locked_keyring_raises_without_fallback(store, ring):
+def test_locked_keyring_raises_without_fallback(store, memory_keyring):
     sessions = InstanceAuthSessions.load()
     sessions.insert(URL, "ann", kept("ann"))
-    ring.locked = True
+    memory_keyring.locked = True
     with pytest.raises(StoreError, match="KeyringLocked") as refused:
         sessions.save()
     assert refused.value.__context__ is None
@@ -118,20 +118,20 @@ class PlaintextKeyring(Memory):
 
 
 @pytest.mark.parametrize("backend", [fail.Keyring, null.Keyring, PlaintextKeyring])
-def test_missing_keyring_raises_without_fallback(store, ring, backend):
+def test_missing_keyring_raises_without_fallback(store, memory_keyring, backend):
     keyring.set_keyring(backend())
     sessions = InstanceAuthSessions.load()
     sessions.insert(URL, "ann", kept("ann"))
     with pytest.raises(StoreError, match="no safe keyring"):
         sessions.save()
-    done = run_doorward(
+    result = run_doorward(
         "login", "--url", "http://127.0.0.1:9", "--user", "ann", "--password-stdin", stdin="x"
     )
-    assert (done.code, "no safe keyring" in done.err) == (1, True), "it fails before the login"
+    assert (result.code, "no safe keyring" in result.err) == (1, True), "it fails before the login"
     assert not store.exists()
 
 
-def test_missing_keyring_package_is_named(store, ring, monkeypatch):
+def test_missing_keyring_package_is_named(store, memory_keyring, monkeypatch):
     monkeypatch.setitem(sys.modules, "keyring", None)
     sessions = InstanceAuthSessions.load()
     sessions.insert(URL, "ann", kept("ann"))

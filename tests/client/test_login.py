@@ -125,11 +125,11 @@ def test_context_manager_logs_out(ann):
 def test_failed_logout_can_be_repeated(ann, fake_server):
     from tests.client.fake_server import BAD_GATEWAY, TOKENS, Reply
 
-    there = fake_server(
+    server = fake_server(
         Reply({}, 204),
         routes={"/v1/login": [Reply(TOKENS)], "/v1/logout": [BAD_GATEWAY, Reply({}, 204)]},
     )
-    client = Doorward(there.url)
+    client = Doorward(server.url)
     client.login.with_password("ann", PASSWORD)
     with pytest.raises(LogoutError, match="may still be active"):
         client.logout()
@@ -277,10 +277,10 @@ def test_token_file_in_world_writable_folder_is_refused(ann, tmp_path):
 def test_token_file_for_plain_http_is_kept_up_to_date(fake_server, tmp_path, monkeypatch):
     from tests.client.fake_server import TOKENS, Reply
 
-    there = fake_server(
+    server = fake_server(
         Reply(TOKENS), routes={"/v1/token/refresh": [Reply({**TOKENS, "access_token": "at2"})]}
     )
-    url = there.url.replace("127.0.0.1", "auth.internal")
+    url = server.url.replace("127.0.0.1", "auth.internal")
     found = socket.getaddrinfo
     monkeypatch.setattr(
         socket,
@@ -341,13 +341,13 @@ def test_invalid_token_file_is_reported(tmp_path, content):
 def build_approver(person, prompts, word="approve"):
     """Return an on_prompt that decides in another thread."""
 
-    def on_prompt(prompt: Prompt):
+    def approve_prompt(prompt: Prompt):
         prompts.append(prompt)
         threading.Thread(
             target=person.approve, args=(prompt.user_code,), kwargs={"word": word}
         ).start()
 
-    return on_prompt
+    return approve_prompt
 
 
 def test_device_login_is_approved(ann):
@@ -425,12 +425,12 @@ def test_timeout_cancels_the_device_login(ann, live):
 def test_interrupt_cancels_the_device_login(ann):
     prompts, client = [], ann.client()
 
-    def interrupted(prompt):
+    def interrupt(prompt):
         prompts.append(prompt)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        client.login.on_another_device(on_prompt=interrupted)
+        client.login.on_another_device(on_prompt=interrupt)
     with pytest.raises(LoginExpired):
         client.login.with_session_id(prompts[0].device_code)
 

@@ -118,7 +118,7 @@ def test_every_public_name_can_be_imported():
 def test_import_is_fast():
     spent = []
     for _ in range(3):
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", IMPORTS],
             env=environment(),
             capture_output=True,
@@ -126,12 +126,12 @@ def test_import_is_fast():
             check=True,
             timeout=30,
         )
-        spent.append(float(done.stdout))
+        spent.append(float(result.stdout))
     assert min(spent) < 0.15, spent
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
+def installed_client(tmp_path_factory):
     """A virtual environment with the wheel of the client and its dependencies."""
     folder = tmp_path_factory.mktemp("installed")
     try:
@@ -143,15 +143,15 @@ def installed(tmp_path_factory):
     )
     python = folder / "venv" / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
-    done = subprocess.run(
+    result = subprocess.run(
         [*pip, "install", "--quiet", "--no-compile", wheel],
         capture_output=True,
         text=True,
         timeout=180,
         check=False,
     )
-    if done.returncode:
-        pytest.skip(f"the dependencies are not available: {done.stderr[-300:]}")
+    if result.returncode:
+        pytest.skip(f"the dependencies are not available: {result.stderr[-300:]}")
     return python, pip
 
 
@@ -173,15 +173,15 @@ def run_isolated(*command: object, **more: str) -> subprocess.CompletedProcess[s
     )
 
 
-def test_wheel_is_self_contained(installed, tmp_path):
-    python, pip = installed
+def test_wheel_is_self_contained(installed_client, tmp_path):
+    python, pip = installed_client
     listed = run_isolated(*pip, "list", "--format=freeze").stdout.split()
     assert len(listed) <= 12, listed
     assert f"doorward=={doorward.__version__}" in listed
     assert "doorward-service" not in str(listed)
     script = "import doorward; [getattr(doorward, n) for n in doorward.__all__ if n != 'RequestsAuth']; print(doorward.__version__)"
-    done = run_isolated(python, "-c", script)
-    assert (done.stdout.strip(), done.returncode) == (doorward.__version__, 0), done.stderr
+    result = run_isolated(python, "-c", script)
+    assert (result.stdout.strip(), result.returncode) == (doorward.__version__, 0), result.stderr
     spent = min(float(run_isolated(python, "-c", IMPORTS).stdout) for _ in range(3))
     assert spent < 0.15
     check_types(python, tmp_path)
@@ -201,7 +201,7 @@ def check_types(python, tmp_path):
     ]
     for name, text, code in (("script.py", SCRIPT, 0), ("wrong.py", WRONG, 1)):
         (tmp_path / name).write_text(text)
-        done = run_isolated(
+        result = run_isolated(
             *command, "--cache-dir", ROOT / ".mypy_cache" / "client", tmp_path / name
         )
-        assert done.returncode == code, done.stdout + done.stderr
+        assert result.returncode == code, result.stdout + result.stderr

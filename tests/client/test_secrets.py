@@ -42,7 +42,7 @@ TOKENS = {
 }
 
 
-def echo(status: int, **more):
+def build_echo(status: int, **more):
     """Return an answer that repeats each secret it was sent, wherever it can."""
 
     def answer(request: str) -> Reply:
@@ -72,9 +72,9 @@ FAULTS = {
     "a page": HTML,
     "a bad gateway": BAD_GATEWAY,
     "a limit": Reply({"code": "x"}, 429),
-    **{str(status): echo(status) for status in (302, 400, 401, 403, 404, 409, 422, 503)},
+    **{str(status): build_echo(status) for status in (302, 400, 401, 403, 404, 409, 422, 503)},
     **{
-        code: echo(status, code=code)
+        code: build_echo(status, code=code)
         for code, status in [
             ("invalid_credentials", 401),
             ("validation_failed", 422),
@@ -82,7 +82,7 @@ FAULTS = {
         ]
     },
     **{
-        code: echo(400, code=None, error=code)
+        code: build_echo(400, code=None, error=code)
         for code in ("invalid_grant", "slow_down", "access_denied")
     },
     "another password first": Reply(
@@ -127,12 +127,12 @@ def run_failing_logins(client: Doorward, tmp_path) -> list[BaseException]:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_errors_show_no_secret(fake_server, tmp_path, caplog, fault):
     caplog.set_level(logging.DEBUG)
-    there = fake_server(FAULTS[fault])
-    client = Doorward(there.url)
+    server = fake_server(FAULTS[fault])
+    client = Doorward(server.url)
     raised = run_failing_logins(client, tmp_path)
-    there.answers = [Reply(TOKENS)]
+    server.answers = [Reply(TOKENS)]
     session = client.login.with_password("ann", PASSWORD)
-    there.answers = [FAULTS[fault]]
+    server.answers = [FAULTS[fault]]
     for act in (
         session.refresh,
         session.logout,
@@ -176,16 +176,16 @@ def test_errors_show_no_secret(fake_server, tmp_path, caplog, fault):
     ],
 )
 def test_unencodable_argument_is_named_without_its_value(fake_server, act, field):
-    there = fake_server(Reply(TOKENS))
+    server = fake_server(Reply(TOKENS))
     with pytest.raises(InvalidInput, match=field) as refused:
-        act(Doorward(there.url).login)
+        act(Doorward(server.url).login)
     assert list(refused.value.errors) == [field]
     assert PLANTED not in render_error(refused.value), render_error(refused.value)
-    assert there.seen == []
+    assert server.seen == []
 
 
 def test_reprs_show_no_secret(fake_server, tmp_path):
-    there = fake_server(
+    server = fake_server(
         Reply(
             {
                 **TOKENS,
@@ -196,11 +196,11 @@ def test_reprs_show_no_secret(fake_server, tmp_path):
             }
         )
     )
-    client = Doorward(there.url)
+    client = Doorward(server.url)
     session = client.login.with_password("ann", PASSWORD, keep=True)
     kept = AuthSession(Secret(ACCESS), datetime.now(UTC) + timedelta(1), Secret(REFRESH))
     sessions = InstanceAuthSessions.load()
-    sessions.insert(there.url, "ann", kept)
+    sessions.insert(server.url, "ann", kept)
     things = [
         *(
             client,
@@ -238,11 +238,11 @@ def test_reprs_show_no_secret(fake_server, tmp_path):
 
 
 def test_reset_token_is_available_but_not_shown(fake_server):
-    there = fake_server(
+    server = fake_server(
         Reply({"code": "password_change_required", "reset_token": f"{PLANTED}-reset"}, 403)
     )
     with pytest.raises(PasswordChangeRequired) as refused:
-        Doorward(there.url).login.with_password("ann", PASSWORD)
+        Doorward(server.url).login.with_password("ann", PASSWORD)
     assert refused.value.reset_token.reveal() == f"{PLANTED}-reset"
     assert PLANTED not in render_error(refused.value)
     again = pickle.loads(pickle.dumps(refused.value))

@@ -93,15 +93,15 @@ def test_forty_threads_refresh_once(ann, store):
 
 
 def test_forty_threads_refresh_once_without_a_store(fake_server, monkeypatch):
-    there = fake_server(
+    server = fake_server(
         Reply(TOKENS), routes={"/v1/token/refresh": [Reply({**TOKENS, "access_token": "at2"})]}
     )
-    client = Doorward(there.url)
+    client = Doorward(server.url)
     client.login.with_password("ann", PASSWORD)
     now = client_environment.get_now
     monkeypatch.setattr(client_environment, "get_now", lambda: now() + timedelta(seconds=270))
     assert get_token_in_forty_threads(client) == {"at2"}
-    assert there.paths().count("/v1/token/refresh") == 1
+    assert server.paths().count("/v1/token/refresh") == 1
 
 
 USE_SCRIPT = """
@@ -143,14 +143,14 @@ def test_ten_processes_refresh_once(ann, store):
 
 def test_sessions_of_one_token_file_refresh_once(fake_server, tmp_path):
     """Each client holds its own lock, as each process would."""
-    there = fake_server(
+    server = fake_server(
         WHO,
         routes={
             "/v1/login": [Reply(TOKENS)],
             "/v1/token/refresh": [Reply({**TOKENS, "access_token": "at2"})],
         },
     )
-    client = Doorward(there.url)
+    client = Doorward(server.url)
     client.login.with_password("ann", PASSWORD)
     client.session.to_token_file(tmp_path / "token")
     sessions = [
@@ -163,7 +163,7 @@ def test_sessions_of_one_token_file_refresh_once(fake_server, tmp_path):
     for thread in threads:
         thread.join(30)
     assert {session.token for session in sessions} == {"at2"}
-    assert there.paths().count("/v1/token/refresh") == 1
+    assert server.paths().count("/v1/token/refresh") == 1
 
 
 REFRESH_SCRIPT = """
@@ -174,32 +174,32 @@ client.login.from_store().refresh()
 
 
 def test_process_killed_during_refresh_releases_the_lock(fake_server, store):
-    asked, go_on = threading.Event(), threading.Event()
+    request_received, may_answer = threading.Event(), threading.Event()
 
-    def never(_: str) -> Reply:
-        asked.set()
-        go_on.wait(20)
+    def block(_: str) -> Reply:
+        request_received.set()
+        may_answer.wait(20)
         return Reply(TOKENS)
 
-    there = fake_server(
+    server = fake_server(
         WHO,
         routes={
             "/v1/login": [Reply(TOKENS)],
-            "/v1/token/refresh": [never, Reply({**TOKENS, "access_token": "at2"})],
+            "/v1/token/refresh": [block, Reply({**TOKENS, "access_token": "at2"})],
         },
     )
-    client = Doorward(there.url)
+    client = Doorward(server.url)
     client.login.with_password("ann", PASSWORD)
     client.session.to_store()
     process = subprocess.Popen([sys.executable, "-c", REFRESH_SCRIPT], env=environment())
-    assert asked.wait(20)
+    assert request_received.wait(20)
     process.kill()
     process.wait(10)
     began = time.monotonic()
     client.session.refresh()
     assert time.monotonic() - began < 10
-    go_on.set()
-    assert client.token == InstanceAuthSessions.load().find(there.url).token.reveal() == "at2"
+    may_answer.set()
+    assert client.token == InstanceAuthSessions.load().find(server.url).token.reveal() == "at2"
 
 
 def test_session_refreshed_by_another_process_continues(ann, store):
@@ -268,10 +268,10 @@ def test_session_without_password_does_not_log_in_again(ann, store):
 
 
 def test_kept_password_logs_in_again(ann):
-    asked = []
+    calls = []
 
     def password():
-        asked.append(1)
+        calls.append(1)
         return PASSWORD
 
     keeps, asks = ann.logged_in(keep=True), ann.client()
@@ -280,7 +280,7 @@ def test_kept_password_logs_in_again(ann):
     before = keeps.session.session_id
     assert keeps.whoami().username == asks.whoami().username == ann.name
     assert keeps.session.session_id != before
-    assert len(asked) == 2
+    assert len(calls) == 2
     asks.logout()
     with pytest.raises(NotLoggedInError):
         _ = asks.token
@@ -291,42 +291,42 @@ def test_kept_password_that_became_wrong_is_tried_once(fake_server):
         "/v1/login": [Reply(TOKENS), Reply({"code": "invalid_credentials"}, 401)],
         "/v1/token/refresh": [Reply({"code": "invalid_grant"}, 400)],
     }
-    there = fake_server(Reply({"code": "unauthenticated"}, 401), routes=routes)
-    client = Doorward(there.url)
+    server = fake_server(Reply({"code": "unauthenticated"}, 401), routes=routes)
+    client = Doorward(server.url)
     client.login.with_password("ann", PASSWORD, keep=True)
     with pytest.raises(InvalidCredentials):
         client.session.refresh()
     with pytest.raises(NotLoggedInError):
         client.session.refresh()
-    assert there.paths().count("/v1/login") == 2
+    assert server.paths().count("/v1/login") == 2
 
 
 def test_service_failure_does_not_end_the_session(fake_server):
     routes = {"/v1/login": [Reply({**TOKENS, "expires_in": 1})], "/v1/token/refresh": [BAD_GATEWAY]}
-    there = fake_server(WHO, routes=routes)
-    client = Doorward(there.url)
+    server = fake_server(WHO, routes=routes)
+    client = Doorward(server.url)
     client.login.with_password("ann", PASSWORD)
     time.sleep(1.1)
     with pytest.raises(ServiceUnavailable):
         _ = client.token
-    there.routes["/v1/token/refresh"] = [Reply({**TOKENS, "access_token": "at2"})]
+    server.routes["/v1/token/refresh"] = [Reply({**TOKENS, "access_token": "at2"})]
     assert client.token == "at2"
 
 
 @pytest.mark.parametrize("fault", [BAD_GATEWAY, HTML])
 def test_failed_early_refresh_keeps_the_current_token(fake_server, monkeypatch, fault):
-    there = fake_server(fault, routes={"/v1/login": [Reply(TOKENS)]})
-    client = Doorward(there.url, revalidate_after=timedelta(0))
+    server = fake_server(fault, routes={"/v1/login": [Reply(TOKENS)]})
+    client = Doorward(server.url, revalidate_after=timedelta(0))
     client.login.with_password("ann", PASSWORD)
     assert client.token == "at", "the validation got no valid response"
-    assert "/v1/whoami" in there.paths()
+    assert "/v1/whoami" in server.paths()
     client.session.revalidate_after = None
     now = client_environment.get_now
     monkeypatch.setattr(client_environment, "get_now", lambda: now() + timedelta(seconds=270))
     assert client.token == "at", "the current token is still valid"
-    tries = there.paths().count("/v1/token/refresh")
+    tries = server.paths().count("/v1/token/refresh")
     assert client.token == "at"
-    assert there.paths().count("/v1/token/refresh") == tries > 0, (
+    assert server.paths().count("/v1/token/refresh") == tries > 0, (
         "no second refresh follows at once"
     )
     with pytest.raises((ServiceUnavailable, UnexpectedAnswer)):
@@ -344,14 +344,14 @@ def test_post_with_rejected_token_is_not_repeated(fake_server):
         "/v1/token/refresh": [Reply({**TOKENS, "access_token": "at2"})],
         "/v1/things": [refused, Reply({})],
     }
-    there = fake_server(WHO, routes=routes)
-    client = Doorward(there.url)
+    server = fake_server(WHO, routes=routes)
+    client = Doorward(server.url)
     client.login.with_password("ann", PASSWORD)
     with pytest.raises(InvalidToken, match="Try again") as error:
         client.call("POST", "/v1/things", json={})
-    assert (error.value.code, there.paths().count("/v1/things")) == ("unauthenticated", 1)
+    assert (error.value.code, server.paths().count("/v1/things")) == ("unauthenticated", 1)
     client.call("POST", "/v1/things", json={})
-    assert there.headers_of("Authorization") == ["Bearer at", "Bearer at2"]
+    assert server.headers_of("Authorization") == ["Bearer at", "Bearer at2"]
 
 
 def test_refresh_is_retried_after_a_lost_response(fake_server):
@@ -361,52 +361,52 @@ def test_refresh_is_retried_after_a_lost_response(fake_server):
         "/v1/login": [Reply(TOKENS)],
         "/v1/token/refresh": [HANG_UP, Reply({**TOKENS, "access_token": "at2"})],
     }
-    there = fake_server(WHO, routes=routes)
-    client = Doorward(there.url)
+    server = fake_server(WHO, routes=routes)
+    client = Doorward(server.url)
     client.login.with_password("ann", PASSWORD)
     client.session.refresh()
     assert client.token == "at2"
 
 
 def test_idle_token_is_validated(fake_server):
-    there = fake_server(WHO, routes={"/v1/login": [Reply(TOKENS)]})
-    client = Doorward(there.url, revalidate_after=timedelta(seconds=1.5))
+    server = fake_server(WHO, routes={"/v1/login": [Reply(TOKENS)]})
+    client = Doorward(server.url, revalidate_after=timedelta(seconds=1.5))
     client.login.with_password("ann", PASSWORD)
     _ = client.token, client.token
-    assert "/v1/whoami" not in there.paths()
+    assert "/v1/whoami" not in server.paths()
     time.sleep(1.6)
     _ = client.token, client.token
-    assert there.paths().count("/v1/whoami") == 1
+    assert server.paths().count("/v1/whoami") == 1
 
 
 def test_expiry_is_detected_after_sleep(fake_server, monkeypatch):
     """The monotonic clock of Linux stops during sleep; the wall clock does not."""
-    there = fake_server(
+    server = fake_server(
         WHO,
         routes={
             "/v1/login": [Reply({**TOKENS, "expires_in": 7200})],
             "/v1/token/refresh": [Reply({**TOKENS, "access_token": "at2"})],
         },
     )
-    client = Doorward(there.url)
+    client = Doorward(server.url)
     client.login.with_password("ann", PASSWORD)
     now = client_environment.get_now
     monkeypatch.setattr(client_environment, "get_now", lambda: now() + timedelta(hours=1))
     assert client.token == "at"
-    assert there.paths() == ["/v1/login", "/v1/whoami"]
+    assert server.paths() == ["/v1/login", "/v1/whoami"]
     monkeypatch.setattr(client_environment, "get_now", lambda: now() + timedelta(hours=2))
     assert client.token == "at2"
 
 
 def test_expiry_is_detected_when_the_clock_is_set_back(fake_server, monkeypatch):
-    there = fake_server(
+    server = fake_server(
         WHO,
         routes={
             "/v1/login": [Reply({**TOKENS, "expires_in": 1})],
             "/v1/token/refresh": [Reply({**TOKENS, "access_token": "at2"})],
         },
     )
-    client = Doorward(there.url)
+    client = Doorward(server.url)
     client.login.with_password("ann", PASSWORD)
     now = client_environment.get_now
     monkeypatch.setattr(client_environment, "get_now", lambda: now() - timedelta(hours=1))
@@ -416,13 +416,13 @@ def test_expiry_is_detected_when_the_clock_is_set_back(fake_server, monkeypatch)
 
 def test_timedeltas_of_days_are_converted_to_seconds(fake_server):
     """The attribute `seconds` of a timedelta of one day is 0."""
-    there = fake_server(WHO, routes={"/v1/login": [Reply({**TOKENS, "expires_in": 2 * 86400})]})
-    client = Doorward(there.url, revalidate_after=timedelta(days=1))
+    server = fake_server(WHO, routes={"/v1/login": [Reply({**TOKENS, "expires_in": 2 * 86400})]})
+    client = Doorward(server.url, revalidate_after=timedelta(days=1))
     session = client.login.with_password("ann", PASSWORD, expires_in=timedelta(days=30))
-    assert json.loads(there.seen[0][3])["expires_in"] == 30 * 86400
+    assert json.loads(server.seen[0][3])["expires_in"] == 30 * 86400
     assert client.token == "at"
     assert (session.expires_at - datetime.now(UTC)).total_seconds() > 2 * 86400 - 60
-    assert there.paths() == ["/v1/login"]
+    assert server.paths() == ["/v1/login"]
 
 
 def test_bare_token_is_not_refreshed(ann, monkeypatch):
@@ -442,37 +442,37 @@ def test_bare_token_is_not_refreshed(ann, monkeypatch):
 
 
 def test_forked_process_opens_its_own_connections(fake_server):
-    there = fake_server(WHO, routes={"/v1/login": [Reply(TOKENS)]})
-    client = Doorward(there.url)
+    server = fake_server(WHO, routes={"/v1/login": [Reply(TOKENS)]})
+    client = Doorward(server.url)
     client.login.with_password("ann", PASSWORD)
     pid = os.fork()
     if pid == 0:
         os._exit(0 if client.whoami().username == "ann" else 1)
     assert os.waitpid(pid, 0)[1] == 0
     assert client.whoami().username == "ann"
-    mine, childs, mine_again = there.ports
+    mine, childs, mine_again = server.ports
     assert mine == mine_again != childs
 
 
 def test_forked_process_does_not_inherit_held_locks(fake_server):
-    asked, go_on = threading.Event(), threading.Event()
+    request_received, may_answer = threading.Event(), threading.Event()
 
-    def slowly(_: str) -> Reply:
-        asked.set()
-        go_on.wait(20)
+    def answer_slowly(_: str) -> Reply:
+        request_received.set()
+        may_answer.wait(20)
         return Reply({**TOKENS, "access_token": "at2"})
 
     client = Doorward(
         fake_server(
             Reply({**TOKENS, "expires_in": 1}),
-            routes={"/v1/token/refresh": [slowly, Reply(TOKENS)]},
+            routes={"/v1/token/refresh": [answer_slowly, Reply(TOKENS)]},
         ).url
     )
     client.login.with_password("ann", "secret")
     time.sleep(1)
     other = threading.Thread(target=client.session.refresh)
     other.start()
-    assert asked.wait(20)
+    assert request_received.wait(20)
     pid = os.fork()
     if pid == 0:
         os._exit(0 if client.token == "at" else 1)
@@ -487,6 +487,6 @@ def test_forked_process_does_not_inherit_held_locks(fake_server):
     if ended is None:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    go_on.set()
+    may_answer.set()
     other.join(20)
     assert ended == (pid, 0)

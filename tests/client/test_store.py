@@ -33,7 +33,7 @@ from tests.client.fake_server import Reply
 from tests.client.store_entries import LATER, URL, kept, raise_disk_full
 
 
-def mode(path: Path) -> int:
+def get_mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
@@ -66,10 +66,10 @@ def test_store_is_readable_only_by_its_owner(store, monkeypatch):
         save_entries("ann")
     finally:
         os.umask(old)
-    assert mode(store.parent) == 0o700, "parent folders are private too"
+    assert get_mode(store.parent) == 0o700, "parent folders are private too"
     store = get_store_path()
-    assert mode(store.parent) == 0o700
-    assert {mode(path) for path in store.parent.iterdir()} == {0o600}
+    assert get_mode(store.parent) == 0o700
+    assert {get_mode(path) for path in store.parent.iterdir()} == {0o600}
     assert len(list(store.parent.iterdir())) == 2, "the file and its lock"
 
 
@@ -78,7 +78,7 @@ def test_default_store_is_in_the_config_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     save_entries("ann")
     assert get_store_path() == tmp_path / "settings" / "doorward" / "sessions.json"
-    assert mode(tmp_path / "settings" / "doorward") == 0o700
+    assert get_mode(tmp_path / "settings" / "doorward") == 0o700
 
 
 @pytest.mark.parametrize("name", ["~nobody-of-that-name/sessions.json", f"/tmp/{'x' * 300}"])
@@ -159,7 +159,7 @@ def test_malformed_store_is_renamed_and_never_overwritten(store, broken):
     sessions.save()
     [aside] = store.parent.glob("sessions.json.broken-*")
     assert aside.read_text() == broken
-    assert mode(aside) == 0o600
+    assert get_mode(aside) == 0o600
     assert InstanceAuthSessions.load().find(URL, "ann")
 
 
@@ -177,15 +177,15 @@ def test_readable_store_is_repaired_with_a_warning(store):
     store.chmod(0o644)
     with pytest.warns(StoreWarning, match="other users could read .+log out of all sessions"):
         InstanceAuthSessions.load()
-    assert mode(store) == 0o600
+    assert get_mode(store) == 0o600
     store.parent.chmod(0o755)
     with pytest.warns(StoreWarning, match="other users could read the folder"):
         save_entries("bob")
-    assert mode(store.parent) == 0o700
+    assert get_mode(store.parent) == 0o700
     lock = store.with_name("sessions.json.lock")
     lock.chmod(0o644)
     save_entries("carol")
-    assert mode(lock) == 0o600
+    assert get_mode(lock) == 0o600
 
 
 def test_writable_folder_is_refused(store):
@@ -196,8 +196,8 @@ def test_writable_folder_is_refused(store):
         save_entries("ann")
     store.parent.chmod(0o755)
     save_entries("ann")
-    assert mode(store.parent) == 0o755, "the folder keeps its mode"
-    assert mode(store) == 0o600
+    assert get_mode(store.parent) == 0o755, "the folder keeps its mode"
+    assert get_mode(store) == 0o600
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -219,7 +219,7 @@ def test_symbolic_link_is_followed_and_kept(store, tmp_path):
     store.symlink_to(real)
     save_entries("ann")
     assert store.is_symlink()
-    assert mode(real) == 0o600
+    assert get_mode(real) == 0o600
     assert "token-of-ann" in real.read_text()
     assert InstanceAuthSessions.load(store).find(URL, "ann")
     if os.geteuid() == 0:
@@ -291,7 +291,7 @@ def test_concurrent_saves_lose_no_session(store):
     assert sorted(user for users in instances.values() for user in users) == sorted(
         f"{a}-{b}" for a in range(4) for b in range(50)
     )
-    assert {mode(path) for path in store.parent.iterdir()} == {0o600}
+    assert {get_mode(path) for path in store.parent.iterdir()} == {0o600}
 
 
 WRITE_SCRIPT = """
@@ -387,17 +387,17 @@ def test_token_is_never_sent_to_another_service(ann, store, fake_server, tmp_pat
     token = client.token
     client.session.to_store()
     monkeypatch.setenv("DOORWARD_URL", other.url)
-    there = Doorward()
+    server = Doorward()
     for act in (
-        there.login.from_store,
-        lambda: there.login.from_store(url=ann.live.url),
-        there.get_version,
+        server.login.from_store,
+        lambda: server.login.from_store(url=ann.live.url),
+        server.get_version,
     ):
         with suppress(DoorwardError):
             act()
     client.session.to_token_file(tmp_path / "token")
     with pytest.raises(StoreError, match="was not sent"):
-        there.login.from_token_file(tmp_path / "token")
+        server.login.from_token_file(tmp_path / "token")
     lines = (tmp_path / "token").read_text().splitlines()
     program = Doorward()
     program.login.from_token_file(tmp_path / "token")

@@ -122,16 +122,16 @@ def test_account_can_log_in_at_once(doorward_service):
 
 
 @pytest.mark.parametrize(
-    ("asked", "words"),
+    ("options", "words"),
     [
         ({"username": "x"}, "username must have 3 to 32"),
         ({"email": "nowhere"}, "email "),
         ({"roles": ["knight"]}, "There is no role knight"),
     ],
 )
-def test_invalid_account_reports_the_reason(doorward_service, asked, words):
+def test_invalid_account_reports_the_reason(doorward_service, options, words):
     with pytest.raises(DoorwardTestError, match=words):
-        doorward_service.account(**asked)
+        doorward_service.account(**options)
 
 
 def test_unexpected_error_does_not_stop_the_service(doorward_service):
@@ -302,12 +302,12 @@ time.sleep(60)
 
 
 def test_service_is_local_isolated_and_ends_with_its_parent(tmp_path):
-    elsewhere = {
+    other_server = {
         "DOORWARD_DATABASE_URL": "postgresql://db.example.com/live",
         "DOORWARD_REGISTRATION": "closed",
         "DOORWARD_COLOUR": "red",
     }
-    env = environment(PYTHONPATH=FROM_SOURCES, PYTHONWARNINGS="error", **elsewhere)
+    env = environment(PYTHONPATH=FROM_SOURCES, PYTHONWARNINGS="error", **other_server)
     with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", HOLDER_SCRIPT, tmp_path],
         env=env,
@@ -347,11 +347,11 @@ def test_missing_service_names_the_package_to_install(tmp_path):
         "def test_with(doorward_service): pass\n"
         "def test_without(): assert not {'doorward.testing.service', 'doorward.client', 'app'} & set(sys.modules)\n"
     )
-    done = run_user_tests(tmp_path, "-p", "doorward.testing", path=str(SOURCES))
-    assert "1 passed, 1 error" in done.stdout, done.stdout
-    assert "The service is not installed. Run: pip install 'doorward[testing]'" in done.stdout
-    assert "Traceback" not in done.stdout
-    assert "During handling" not in done.stdout, "it is reported once"
+    result = run_user_tests(tmp_path, "-p", "doorward.testing", path=str(SOURCES))
+    assert "1 passed, 1 error" in result.stdout, result.stdout
+    assert "The service is not installed. Run: pip install 'doorward[testing]'" in result.stdout
+    assert "Traceback" not in result.stdout
+    assert "During handling" not in result.stdout, "it is reported once"
 
 
 SECOND_TEST_FILE = """
@@ -401,8 +401,8 @@ def test_documented_example_works_with_installed_wheels(tmp_path):
         file = tmp_path / "theirs" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    done = run_user_tests(tmp_path / "theirs", path=str(installed))
-    assert "11 passed" in done.stdout, done.stdout
+    result = run_user_tests(tmp_path / "theirs", path=str(installed))
+    assert "11 passed" in result.stdout, result.stdout
 
 
 def test_plugin_requires_its_own_service_version():

@@ -32,7 +32,7 @@ VERSION = Reply({"name": "doorward", "version": "0.1.0"})
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"),
+    ("written", "expected"),
     [
         ("https://Auth.Example.COM", "https://auth.example.com"),
         ("HTTPS://auth.example.com:443/", "https://auth.example.com"),
@@ -47,9 +47,9 @@ VERSION = Reply({"name": "doorward", "version": "0.1.0"})
         ("http://[::1]:8080", "http://[::1]:8080"),
     ],
 )
-def test_url_is_normalized(written, meant):
-    assert str(parse_origin(written)) == meant
-    assert str(parse_origin(meant)) == meant
+def test_url_is_normalized(written, expected):
+    assert str(parse_origin(written)) == expected
+    assert str(parse_origin(expected)) == expected
 
 
 @pytest.mark.parametrize(
@@ -125,63 +125,63 @@ def test_url_is_read_from_environment_on_first_use(fake_server, monkeypatch):
     client = Doorward()
     with pytest.raises(InvalidInput, match="DOORWARD_URL"):
         client.get_version()
-    there = fake_server(VERSION)
-    monkeypatch.setenv("DOORWARD_URL", there.url + "/")
+    server = fake_server(VERSION)
+    monkeypatch.setenv("DOORWARD_URL", server.url + "/")
     assert client.get_version().version == "0.1.0"
-    assert client.url == there.url
-    assert there.headers_of("User-Agent") == ["doorward/0.1.0"]
+    assert client.url == server.url
+    assert server.headers_of("User-Agent") == ["doorward/0.1.0"]
 
 
 def test_path_prefix_of_service_is_kept(fake_server):
-    there = fake_server(VERSION)
-    Doorward(f"{there.url}/auth/").get_version()
-    assert there.paths() == ["/auth/version"]
+    server = fake_server(VERSION)
+    Doorward(f"{server.url}/auth/").get_version()
+    assert server.paths() == ["/auth/version"]
 
 
 def test_get_is_retried(fake_server):
-    there = fake_server(HANG_UP, Reply({"code": "unavailable"}, 503), VERSION)
-    assert Doorward(there.url).get_version().version == "0.1.0"
-    assert len(there.seen) == 3
+    server = fake_server(HANG_UP, Reply({"code": "unavailable"}, 503), VERSION)
+    assert Doorward(server.url).get_version().version == "0.1.0"
+    assert len(server.seen) == 3
 
 
 def test_close_waits_for_requests_in_progress(fake_server):
-    asked, go_on = threading.Event(), threading.Event()
+    request_received, may_answer = threading.Event(), threading.Event()
 
-    def slowly(_: str) -> Reply:
-        asked.set()
-        go_on.wait(20)
+    def answer_slowly(_: str) -> Reply:
+        request_received.set()
+        may_answer.wait(20)
         return Reply(TOKENS)
 
-    there = fake_server(VERSION, routes={"/v1/login": [slowly]})
-    client = Doorward(there.url)
+    server = fake_server(VERSION, routes={"/v1/login": [answer_slowly]})
+    client = Doorward(server.url)
     thread = threading.Thread(target=client.login.with_password, args=("ann", "secret"))
     thread.start()
-    assert asked.wait(20)
+    assert request_received.wait(20)
     client.close()
     client.get_version()
     client.close()
-    go_on.set()
+    may_answer.set()
     thread.join(20)
     assert client.token == "at"
-    assert len(set(there.ports)) == 2, "a later request opens a new connection"
+    assert len(set(server.ports)) == 2, "a later request opens a new connection"
 
 
 def test_post_is_not_retried(fake_server):
-    there = fake_server(HANG_UP)
+    server = fake_server(HANG_UP)
     with pytest.raises(ConnectionFailed, match="interrupted"):
-        Doorward(there.url).login.with_password("ann", "secret")
-    assert len(there.seen) == 1
+        Doorward(server.url).login.with_password("ann", "secret")
+    assert len(server.seen) == 1
 
 
 def test_retry_after_is_obeyed_or_reported(fake_server):
-    there = fake_server(Reply({"code": "busy"}, 503, {"Retry-After": "1"}), VERSION)
+    server = fake_server(Reply({"code": "busy"}, 503, {"Retry-After": "1"}), VERSION)
     began = time.monotonic()
-    Doorward(there.url).get_version()
+    Doorward(server.url).get_version()
     assert 1 <= time.monotonic() - began < 10
-    there = fake_server(Reply({"code": "rate_limited"}, 429, {"Retry-After": "3600"}))
+    server = fake_server(Reply({"code": "rate_limited"}, 429, {"Retry-After": "3600"}))
     with pytest.raises(RateLimited, match="in 60 min") as refused:
-        Doorward(there.url).get_version()
-    assert (refused.value.retry_after, len(there.seen)) == (3600, 1)
+        Doorward(server.url).get_version()
+    assert (refused.value.retry_after, len(server.seen)) == (3600, 1)
 
 
 @pytest.mark.parametrize(
@@ -195,9 +195,9 @@ def test_retry_after_is_obeyed_or_reported(fake_server):
     ],
 )
 def test_non_json_response_is_unexpected_answer(fake_server, answer, found):
-    there = fake_server(answer)
+    server = fake_server(answer)
     with pytest.raises(UnexpectedAnswer, match=f"returned {found} instead of a JSON object"):
-        Doorward(there.url).get_version()
+        Doorward(server.url).get_version()
 
 
 @pytest.mark.parametrize(
@@ -209,36 +209,36 @@ def test_non_json_response_is_unexpected_answer(fake_server, answer, found):
     ],
 )
 def test_redirect_error_names_the_target(fake_server, location, message):
-    there = fake_server(Reply(b"", 308, {"Location": location}))
-    with pytest.raises(RedirectRefused, match=message.format(there.url)):
-        Doorward(there.url).get_version()
-    assert len(there.seen) == 1
+    server = fake_server(Reply(b"", 308, {"Location": location}))
+    with pytest.raises(RedirectRefused, match=message.format(server.url)):
+        Doorward(server.url).get_version()
+    assert len(server.seen) == 1
 
 
 def test_oversized_response_is_rejected(fake_server):
-    there = fake_server(Reply(b"[" + b"0," * 3_000_000 + b"0]"))
+    server = fake_server(Reply(b"[" + b"0," * 3_000_000 + b"0]"))
     with pytest.raises(UnexpectedAnswer, match="too large"):
-        Doorward(there.url).get_version()
+        Doorward(server.url).get_version()
 
 
 def test_bad_gateway_is_service_unavailable(fake_server):
-    there = fake_server(BAD_GATEWAY)
+    server = fake_server(BAD_GATEWAY)
     with pytest.raises(ServiceUnavailable, match="502"):
-        Doorward(there.url).login.with_password("ann", "secret")
+        Doorward(server.url).login.with_password("ann", "secret")
 
 
 def test_redirect_is_not_followed(fake_server):
-    elsewhere = fake_server(WHO)
-    there = fake_server(
-        Reply(b"", 302, {"Location": f"{elsewhere.url}/v1/whoami?token=at"}),
+    other_server = fake_server(WHO)
+    server = fake_server(
+        Reply(b"", 302, {"Location": f"{other_server.url}/v1/whoami?token=at"}),
         routes={"/v1/login": [Reply(TOKENS)]},
     )
-    client = Doorward(there.url)
+    client = Doorward(server.url)
     client.login.with_password("ann", "secret")
-    with pytest.raises(RedirectRefused, match=elsewhere.url) as refused:
+    with pytest.raises(RedirectRefused, match=other_server.url) as refused:
         client.whoami()
     assert "token=" not in str(refused.value)
-    assert elsewhere.seen == []
+    assert other_server.seen == []
 
 
 def test_read_timeout_ends_the_request(fake_server):
@@ -256,10 +256,10 @@ def test_refused_connection_is_reported(free_port):
 
 
 def test_untrusted_certificate_is_rejected(fake_server, certificate):
-    there = fake_server(VERSION, certificate=certificate)
+    server = fake_server(VERSION, certificate=certificate)
     with pytest.raises(TLSError, match=r"certificate .+ SSL_CERT_FILE"):
-        Doorward(there.url).login.with_password("ann", "secret")
-    assert there.seen == []
+        Doorward(server.url).login.with_password("ann", "secret")
+    assert server.seen == []
 
 
 @pytest.mark.parametrize(
@@ -268,11 +268,11 @@ def test_untrusted_certificate_is_rejected(fake_server, certificate):
 def test_private_certificate_authority_can_be_trusted(
     fake_server, certificate, monkeypatch, verify
 ):
-    there = fake_server(VERSION, certificate=certificate)
+    server = fake_server(VERSION, certificate=certificate)
     if verify is None:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     options = {"verify": verify(certificate)} if verify else {}
-    assert Doorward(there.url, **options).get_version().version == "0.1.0"
+    assert Doorward(server.url, **options).get_version().version == "0.1.0"
 
 
 @pytest.mark.parametrize("content", [None, b"no certificate"])
@@ -286,9 +286,9 @@ def test_unreadable_ssl_cert_file_is_reported(fake_server, tmp_path, monkeypatch
 
 
 def test_server_without_tls_is_rejected(fake_server):
-    there = fake_server(VERSION)
+    server = fake_server(VERSION)
     with pytest.raises(TLSError, match="TLS"):
-        Doorward(there.url.replace("http:", "https:")).get_version()
+        Doorward(server.url.replace("http:", "https:")).get_version()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no certificate"])
@@ -325,17 +325,17 @@ def test_failing_proxy_is_reported(fake_server, free_port, monkeypatch):
 
 
 def test_proxy_is_never_used_for_loopback(fake_server, monkeypatch):
-    there, proxy = fake_server(VERSION), fake_server(VERSION)
+    server, proxy = fake_server(VERSION), fake_server(VERSION)
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
-    Doorward(there.url).get_version()
-    assert (len(there.seen), proxy.seen) == (1, [])
+    Doorward(server.url).get_version()
+    assert (len(server.seen), proxy.seen) == (1, [])
     Doorward("http://auth.internal", allow_http=True).get_version()
     assert proxy.paths() == ["http://auth.internal/version"]
 
 
 def test_clock_skew_is_reported(fake_server):
-    there = fake_server(Reply({"code": "unauthenticated"}, 401), skew=-600)
-    client = Doorward(there.url)
+    server = fake_server(Reply({"code": "unauthenticated"}, 401), skew=-600)
+    client = Doorward(server.url)
     client.login.with_token("at")
     with pytest.raises(
         InvalidToken, match=r"clock of this machine is (59\d|60\d) s ahead"

@@ -33,9 +33,9 @@ WHO = Reply(
 )
 
 
-def start_device_server(fake_server, *polls, **asked):
+def start_device_server(fake_server, *polls, **changes):
     routes = {
-        "/v1/login-sessions": [Reply({**ASKED, **asked}, 201)],
+        "/v1/login-sessions": [Reply({**ASKED, **changes}, 201)],
         "/v1/login-sessions/cancel": [Reply(b"", 204)],
         "/oauth/token": list(polls),
         "/v1/whoami": [WHO],
@@ -43,33 +43,33 @@ def start_device_server(fake_server, *polls, **asked):
     return fake_server(Reply({"code": "no_such_address"}, 404), routes=routes)
 
 
-def log_in(there, **options):
-    client = Doorward(there.url)
+def log_in(server, **options):
+    client = Doorward(server.url)
     return client.login.on_another_device(on_prompt=lambda _: None, **options)
 
 
 def test_polling_survives_temporary_failures(fake_server):
     busy = build_oauth_error("slow_down", headers={"Retry-After": "1"})
     busy.status = 429
-    there = start_device_server(
+    server = start_device_server(
         fake_server, PENDING, HTML, BAD_GATEWAY, HANG_UP, busy, PENDING, Reply(TOKENS)
     )
-    assert log_in(there, timeout=40).username == "ann"
-    assert there.paths().count("/oauth/token") == 7
-    assert "/v1/login-sessions/cancel" not in there.paths()
+    assert log_in(server, timeout=40).username == "ann"
+    assert server.paths().count("/oauth/token") == 7
+    assert "/v1/login-sessions/cancel" not in server.paths()
 
 
 def test_slow_down_adds_five_seconds(fake_server):
-    there = start_device_server(fake_server, build_oauth_error("slow_down"), Reply(TOKENS))
+    server = start_device_server(fake_server, build_oauth_error("slow_down"), Reply(TOKENS))
     began = time.monotonic()
-    log_in(there, timeout=30)
+    log_in(server, timeout=30)
     assert 5.4 <= time.monotonic() - began < 25
 
 
 def test_polling_obeys_retry_after(fake_server):
-    there = start_device_server(fake_server, Reply(b"", 503, {"Retry-After": "1"}), Reply(TOKENS))
+    server = start_device_server(fake_server, Reply(b"", 503, {"Retry-After": "1"}), Reply(TOKENS))
     began = time.monotonic()
-    log_in(there, timeout=30)
+    log_in(server, timeout=30)
     assert 1.2 <= time.monotonic() - began < 20
 
 
@@ -82,42 +82,42 @@ def test_polling_obeys_retry_after(fake_server):
     ],
 )
 def test_polling_ends_with_the_decision(fake_server, code, error):
-    there = start_device_server(fake_server, build_oauth_error(code))
+    server = start_device_server(fake_server, build_oauth_error(code))
     with pytest.raises(error):
-        log_in(there)
+        log_in(server)
 
 
 def test_polling_times_out_with_the_last_error(fake_server):
-    there = start_device_server(fake_server, BAD_GATEWAY)
+    server = start_device_server(fake_server, BAD_GATEWAY)
     began = time.monotonic()
     with pytest.raises(LoginTimeout, match=r"within 1 s.+not available \(502\)"):
-        log_in(there, timeout=0.9)
+        log_in(server, timeout=0.9)
     assert time.monotonic() - began < 20
-    assert there.paths()[-1] == "/v1/login-sessions/cancel"
+    assert server.paths()[-1] == "/v1/login-sessions/cancel"
 
 
 def test_polling_ends_when_the_code_expires(fake_server):
-    there = start_device_server(fake_server, PENDING, expires_in=-5)
+    server = start_device_server(fake_server, PENDING, expires_in=-5)
     began = time.monotonic()
     with pytest.raises(LoginTimeout):
-        log_in(there)
+        log_in(server)
     assert time.monotonic() - began < 20
 
 
 def test_device_code_does_not_follow_redirects(fake_server):
-    elsewhere = fake_server(Reply(TOKENS))
-    there = start_device_server(
-        fake_server, Reply(b"", 307, {"Location": f"{elsewhere.url}/oauth/token"})
+    other_server = fake_server(Reply(TOKENS))
+    server = start_device_server(
+        fake_server, Reply(b"", 307, {"Location": f"{other_server.url}/oauth/token"})
     )
-    with pytest.raises(RedirectRefused, match=elsewhere.url):
-        log_in(there)
-    assert elsewhere.seen == []
+    with pytest.raises(RedirectRefused, match=other_server.url):
+        log_in(server)
+    assert other_server.seen == []
 
 
 def test_prompt_has_no_control_characters(fake_server):
-    there = start_device_server(
+    server = start_device_server(
         fake_server, PENDING, login_message="ring\x1b]0;title\x07", check_phrase="one\ntwo"
     )
-    prompt = Doorward(there.url).login.request_on_another_device(client_name="x")
+    prompt = Doorward(server.url).login.request_on_another_device(client_name="x")
     assert "\x1b" not in f"{prompt.login_message}{prompt}"
     assert prompt.check_phrase == "one two"

@@ -43,7 +43,7 @@ def build_wheel(source: Path, to: Path) -> Path:
             elif (source / name).exists():
                 shutil.copy(source / name, copy / name)
         command = [sys.executable, "-c", BUILD, str(to)]
-        done = subprocess.run(
+        result = subprocess.run(
             command,
             cwd=copy,
             env={"PYTHONPATH": str(backend)},
@@ -52,7 +52,7 @@ def build_wheel(source: Path, to: Path) -> Path:
             timeout=120,
             check=False,
         )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     return max(to.glob("*.whl"), key=lambda wheel: wheel.stat().st_mtime_ns)
 
 

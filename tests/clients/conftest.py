@@ -33,7 +33,7 @@ class Site:
     """A server process, and a second service on the same database for administration."""
 
     live: LiveServer
-    beside: Service
+    service: Service
     ann: Actor
     key: dict
 
@@ -61,14 +61,14 @@ class Site:
 
     def sign(self, **claims) -> str:
         """Sign a token that no endpoint would issue."""
-        return self.beside.units.signing_keys.sign("at+jwt", claims)
+        return self.service.units.signing_keys.sign("at+jwt", claims)
 
     def new_signing_key(self) -> None:
         """Rotate the signing key and wait until the process uses it."""
-        with self.beside.units.open_read_write() as work:
+        with self.service.units.open_read_write() as work:
             made = rotate_signing_key(work)
         assert made is not None
-        time.sleep(max(0.0, (made.signs_from - self.beside.clock.now()).total_seconds()))
+        time.sleep(max(0.0, (made.signs_from - self.service.clock.now()).total_seconds()))
 
 
 @pytest.fixture(scope="session")
@@ -84,19 +84,19 @@ def shared_server(sqlite_template, tmp_path_factory):
         "DOORWARD_DATABASE_URL": url,
     }
     live = LiveServer(folder / "live.log", env={**limits, **cheap, **SERVED})
-    beside = Service(build_settings(url, **get_settings_of(live)))
-    yield live, beside
+    service = Service(build_settings(url, **get_settings_of(live)))
+    yield live, service
     live.stop()
-    beside.close()
+    service.close()
 
 
 @pytest.fixture
 def site(shared_server) -> Site:
     """Register an account for each test."""
-    live, beside = shared_server
+    live, service = shared_server
     if live.process.poll() is not None:  # a test before has stopped it
         live.start()
-    return build_site(live, beside, f"ann{next(NUMBERS)}")
+    return build_site(live, service, f"ann{next(NUMBERS)}")
 
 
 @pytest.fixture
@@ -110,10 +110,10 @@ def get_settings_of(live: LiveServer) -> dict[str, Any]:
     return {"roles": ROLES, "public_url": live.url, "jwks_max_age": timedelta(seconds=1)}
 
 
-def build_site(live: LiveServer, beside: Service, name: str) -> Site:
-    ann = create_key_owner(beside, name)
+def build_site(live: LiveServer, service: Service, name: str) -> Site:
+    ann = create_key_owner(service, name)
     return Site(
-        live, beside, ann, create_key(ann, "orders:read", "revocations:read", "tokens:introspect")
+        live, service, ann, create_key(ann, "orders:read", "revocations:read", "tokens:introspect")
     )
 
 

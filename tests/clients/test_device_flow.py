@@ -64,12 +64,12 @@ class Person:
     def call_suspicious(self, user_code: str, session_id: str) -> None:
         self.post("claim", {"user_code": user_code})
         self.post(f"{session_id}/suspicious", {})
-        with self.site.beside.units.open_read_write() as work:
+        with self.site.service.units.open_read_write() as work:
             unflag_suspicious_source(work, session_id=session_id)  # all tests share one address
 
     def let_expire(self, _: str, session_id: str) -> None:
-        past = self.site.beside.clock.now() - timedelta(seconds=1)
-        with self.site.beside.open_database() as db:
+        past = self.site.service.clock.now() - timedelta(seconds=1)
+        with self.site.service.open_database() as db:
             db.execute(
                 update(DeviceLogin).where(DeviceLogin.id == session_id).values(expires_at=past)
             )
@@ -112,9 +112,9 @@ def build_client(site: Site, client_id: str) -> OAuth2Client:
 
 
 def start_polling(
-    client: OAuth2Client, asked: DeviceAuthorizationResponse, **options: float
+    client: OAuth2Client, authorization: DeviceAuthorizationResponse, **options: float
 ) -> DeviceAuthorizationPollingJob:
-    return DeviceAuthorizationPollingJob(client, asked, **options)
+    return DeviceAuthorizationPollingJob(client, authorization, **options)
 
 
 def wait_for_token(job: DeviceAuthorizationPollingJob) -> BearerToken:
@@ -126,35 +126,36 @@ def wait_for_token(job: DeviceAuthorizationPollingJob) -> BearerToken:
 
 
 def test_requests_oauth2client_waits_for_the_approval(site, person):
-    patient, hasty = build_client(site, "job"), build_client(site, "doorward")
-    asked, asked_in_haste = (
-        patient.authorize_device(scope="orders:read orders:write"),
-        hasty.authorize_device(),
+    first_client, second_client = build_client(site, "job"), build_client(site, "doorward")
+    first_authorization, second_authorization = (
+        first_client.authorize_device(scope="orders:read orders:write"),
+        second_client.authorize_device(),
     )
-    haste = start_polling(hasty, asked_in_haste, interval=SHORT_INTERVAL)
-    assert (haste(), haste.interval) == (None, SHORT_INTERVAL)
-    assert (haste(), haste.interval) == (None, SHORT_INTERVAL + 5), (
+    fast_polling = start_polling(second_client, second_authorization, interval=SHORT_INTERVAL)
+    assert (fast_polling(), fast_polling.interval) == (None, SHORT_INTERVAL)
+    assert (fast_polling(), fast_polling.interval) == (None, SHORT_INTERVAL + 5), (
         "the interval grows after slow_down"
     )
     with ThreadPoolExecutor(2) as pool:
-        waiting = [
-            pool.submit(wait_for_token, job) for job in (start_polling(patient, asked), haste)
+        results = [
+            pool.submit(wait_for_token, job)
+            for job in (start_polling(first_client, first_authorization), fast_polling)
         ]
-        for each in (asked, asked_in_haste):
+        for each in (first_authorization, second_authorization):
             person.approve(each.user_code, each.other["session_id"])
-        token, another = (each.result() for each in waiting)
+        token, another = (each.result() for each in results)
     assert str(token.scope) == "orders:read", "limited to the scopes of the client"
     assert set(str(another.scope).split()) > {"orders:read"}
     with pytest.raises(InvalidGrant):
-        patient.device_code(asked)
-    again = patient.refresh_token(token)
-    status, me = whoami(site, again)
+        first_client.device_code(first_authorization)
+    again = first_client.refresh_token(token)
+    status, me = get_whoami(site, again)
     assert (status, me["username"], me["scopes"]) == (200, site.ann.username, ["orders:read"])
-    assert patient.revoke_token(again.access_token) is True
-    assert (whoami(site, again)[0], whoami(site, another)[0]) == (401, 200)
+    assert first_client.revoke_token(again.access_token) is True
+    assert (get_whoami(site, again)[0], get_whoami(site, another)[0]) == (401, 200)
 
 
-def whoami(site: Site, token: BearerToken) -> tuple[int, dict]:
+def get_whoami(site: Site, token: BearerToken) -> tuple[int, dict]:
     return site.live.call(
         "GET", "/v1/whoami", headers={"Authorization": str(token.authorization_header())}
     )
@@ -166,8 +167,8 @@ def whoami(site: Site, token: BearerToken) -> tuple[int, dict]:
 )
 def test_requests_oauth2client_learns_of_denial_and_expiry(site, person, act, error):
     client = build_client(site, "doorward")
-    asked = client.authorize_device()
-    assert start_polling(client, asked, interval=SHORT_INTERVAL)() is None
-    person.act(act, asked.user_code, asked.other["session_id"])
+    authorization = client.authorize_device()
+    assert start_polling(client, authorization, interval=SHORT_INTERVAL)() is None
+    person.act(act, authorization.user_code, authorization.other["session_id"])
     with pytest.raises(error):
-        start_polling(client, asked, interval=SHORT_INTERVAL)()
+        start_polling(client, authorization, interval=SHORT_INTERVAL)()

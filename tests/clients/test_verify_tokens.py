@@ -30,7 +30,7 @@ for await (const token of createInterface({ input: process.stdin }))
 """
 
 
-def program(language: str) -> str:
+def extract_program(language: str) -> str:
     """Return the first code block in that language."""
     return re.search(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)[1]
 
@@ -39,7 +39,10 @@ class InPython:
     def __init__(self, url: str, audience: str, key: str, patience: int) -> None:
         names: dict = {}
         exec(
-            compile(program("python").replace("> 10:", f"> {patience}:"), str(PAGE), "exec"), names
+            compile(
+                extract_program("python").replace("> 10:", f"> {patience}:"), str(PAGE), "exec"
+            ),
+            names,
         )
         self.verifier = names["Verifier"](url, issuer=url, audience=audience, api_key=key)
 
@@ -52,7 +55,9 @@ class InPython:
 
 class InNode:
     def __init__(self, folder: Path, url: str, audience: str, key: str, patience: int) -> None:
-        (folder / "verifier.mjs").write_text(program("js").replace("> 10_000", f"> {patience}_000"))
+        (folder / "verifier.mjs").write_text(
+            extract_program("js").replace("> 10_000", f"> {patience}_000")
+        )
         (folder / "harness.mjs").write_text(HARNESS)
         settings = {"settings": {"url": url, "issuer": url, "audience": audience, "apiKey": key}}
         self.process = npm.run(
@@ -104,7 +109,7 @@ def wait_for_refusal(verify, token: str) -> float:
 
 @pytest.mark.parametrize("language", ["python", "js"])
 def test_example_verifiers_are_short(language):
-    assert len(program(language).splitlines()) <= 40
+    assert len(extract_program(language).splitlines()) <= 40
 
 
 def test_verifier_refuses_revoked_sessions_within_two_seconds(site, make_verifier):
@@ -114,8 +119,10 @@ def test_verifier_refuses_revoked_sessions_within_two_seconds(site, make_verifie
         create_key(ann, "orders:read", name="a"),
         create_key(ann, "orders:read", "orders:write", name="b"),
     )
-    lent, wide = (request_client_token(ann, each).json["access_token"] for each in (key, narrowed))
-    tokens = [kept["access_token"], ended["access_token"], lent, wide]
+    limited_token, full_token = (
+        request_client_token(ann, each).json["access_token"] for each in (key, narrowed)
+    )
+    tokens = [kept["access_token"], ended["access_token"], limited_token, full_token]
     assert [verify(token) for token in tokens] == [sub] * 4
     assert (
         site.live.call(
@@ -131,8 +138,8 @@ def test_verifier_refuses_revoked_sessions_within_two_seconds(site, make_verifie
         ).status_code
         == 200
     )
-    assert wait_for_refusal(verify, lent) < SOON
-    assert wait_for_refusal(verify, wide) < SOON
+    assert wait_for_refusal(verify, limited_token) < SOON
+    assert wait_for_refusal(verify, full_token) < SOON
     time.sleep(1)  # what was issued in the second of the change is refused, too
     assert verify(request_client_token(ann, narrowed).json["access_token"]) == sub
     assert verify(kept["access_token"]) == sub
@@ -147,7 +154,7 @@ def test_verifier_refuses_revoked_sessions_within_two_seconds(site, make_verifie
 def test_verifier_accepts_only_valid_tokens_for_its_audience(site, make_verifier):
     verify, token = make_verifier(), site.login()["access_token"]
     now = int(time.time())
-    said = {
+    results = {
         "iss": site.url,
         "sub": site.ann.tokens["account"]["id"],
         "aud": site.url,
@@ -161,12 +168,12 @@ def test_verifier_accepts_only_valid_tokens_for_its_audience(site, make_verifier
         "scope": "",
         "roles": [],
     }
-    assert verify(site.sign(**said)) == said["sub"]
+    assert verify(site.sign(**results)) == results["sub"]
     header, words, signature = token.split(".")
     wrong = [
-        site.sign(**{**said, "exp": now - 31, "iat": now - 331}),
-        site.sign(**{**said, "aud": "https://other.example"}),
-        site.sign(**{**said, "iss": "https://other.example"}),
+        site.sign(**{**results, "exp": now - 31, "iat": now - 331}),
+        site.sign(**{**results, "aud": "https://other.example"}),
+        site.sign(**{**results, "iss": "https://other.example"}),
         f"{header}.{words}.{signature[:-4]}AAAA",
         f"{header}.{words}.",
         "junk",
@@ -200,10 +207,10 @@ def test_verifier_without_the_feed_accepts_nothing(site, make_verifier):
     assert not verify(token).startswith("refused")
     site.live.stop()
     end = time.monotonic() + 15
-    while not (said := verify(token)).startswith("refused"):
+    while not (results := verify(token)).startswith("refused"):
         assert time.monotonic() < end
         time.sleep(0.2)
-    assert "503" in said
+    assert "503" in results
 
 
 def test_revoked_signing_key_is_refused_even_when_cached(own_site, make_verifier):
@@ -213,6 +220,6 @@ def test_revoked_signing_key_is_refused_even_when_cached(own_site, make_verifier
     )
     token = own_site.login()["access_token"]
     assert not verify(token).startswith("refused")
-    with own_site.beside.units.open_read_write() as work:
+    with own_site.service.units.open_read_write() as work:
         assert revoke_signing_key(work, kid=header["kid"])
     assert wait_for_refusal(verify, token) < SOON

@@ -32,7 +32,7 @@ FIGURES = (
 
 
 def run(*command: str) -> str:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=ROOT,
         capture_output=True,
@@ -40,8 +40,8 @@ def run(*command: str) -> str:
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def test_short_run_prints_every_figure_with_its_meaning():
@@ -63,25 +63,27 @@ def test_breakdown_names_the_parts_of_a_check():
     assert shares["find_session_state"] > 0
 
 
-def answer(seconds: float = 0.02, **body: object) -> Answer:
+def build_answer(seconds: float = 0.02, **body: object) -> Answer:
     return Answer(seconds, 401, {"code": "no", "request_id": "req_0", **body}, ("Date",))
 
 
 @pytest.mark.parametrize(
     ("other", "alike"),
     [
-        (answer(), True),
-        (answer(request_id="req_1"), True),
-        (answer(detail="such a person"), False),
-        (answer(request_id="req_10"), False),
+        (build_answer(), True),
+        (build_answer(request_id="req_1"), True),
+        (build_answer(detail="such a person"), False),
+        (build_answer(request_id="req_10"), False),
     ],
 )
 def test_responses_are_compared_except_for_random_values(other, alike):
-    assert compared("login", [answer()], [other]).alike is alike
+    assert compared("login", [build_answer()], [other]).alike is alike
 
 
 def test_differences_are_in_milliseconds_and_percent():
-    found = compared("login", [answer(0.03), answer(0.03)], [answer(0.02), answer(0.02)])
+    found = compared(
+        "login", [build_answer(0.03), build_answer(0.03)], [build_answer(0.02), build_answer(0.02)]
+    )
     assert (round(found.difference, 6), round(found.percent, 6), found.told) == (10, 50, 1)
 
 

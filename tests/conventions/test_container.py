@@ -33,7 +33,7 @@ SERVICES = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 
 
-def instructions() -> list[tuple[str, str]]:
+def list_instructions() -> list[tuple[str, str]]:
     """Return the instructions of the Dockerfile with their arguments, without comments and line breaks."""
     lines = "\n".join(line for line in TEXT.splitlines() if not line.startswith("#"))
     joined = re.sub(r"\\\n\s*", " ", lines)
@@ -44,9 +44,9 @@ def instructions() -> list[tuple[str, str]]:
     ]
 
 
-def stages() -> list[list[tuple[str, str]]]:
+def list_stages() -> list[list[tuple[str, str]]]:
     found: list[list[tuple[str, str]]] = []
-    for instruction in instructions():
+    for instruction in list_instructions():
         if instruction[0] == "FROM":
             found.append([])
         if found:
@@ -54,33 +54,38 @@ def stages() -> list[list[tuple[str, str]]]:
     return found
 
 
-def final(name: str) -> str:
+def get_last_argument(name: str) -> str:
     """Return the arguments of that instruction in the last stage."""
-    return [said for instruction, said in stages()[-1] if instruction == name][-1]
+    return [argument for instruction, argument in list_stages()[-1] if instruction == name][-1]
 
 
-def exec_form(said: str) -> list[str]:
-    return json.loads(said[said.index("[") :])
+def parse_exec_form(argument: str) -> list[str]:
+    return json.loads(argument[argument.index("[") :])
 
 
 # Contents of the files.
 
 
 def test_image_runs_as_a_numeric_non_root_user():
-    assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", final("USER"))
+    assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", get_last_argument("USER"))
 
 
 def test_image_has_two_stages_of_one_base_version():
-    assert len(stages()) == 2
-    version = next(said for name, said in instructions() if name == "ARG").partition("=")[2]
+    assert len(list_stages()) == 2
+    version = next(argument for name, argument in list_instructions() if name == "ARG").partition(
+        "="
+    )[2]
     assert re.fullmatch(r"3\.\d+-slim-\w+", version)
-    assert all(stage[0][1].startswith("python:${PYTHON}") for stage in stages())
+    assert all(stage[0][1].startswith("python:${PYTHON}") for stage in list_stages())
 
 
 def test_image_has_a_health_check_and_starts_without_a_shell():
-    assert "/readyz" in exec_form(final("HEALTHCHECK"))[-1]
-    assert exec_form(final("CMD"))[:4] == ["python", "-m", "app", "serve"]
-    assert final("EXPOSE") == exec_form(final("CMD"))[5].rpartition(":")[2]
+    assert "/readyz" in parse_exec_form(get_last_argument("HEALTHCHECK"))[-1]
+    assert parse_exec_form(get_last_argument("CMD"))[:4] == ["python", "-m", "app", "serve"]
+    assert (
+        get_last_argument("EXPOSE")
+        == parse_exec_form(get_last_argument("CMD"))[5].rpartition(":")[2]
+    )
 
 
 def test_copied_paths_exist_and_are_not_ignored():
@@ -89,7 +94,7 @@ def test_copied_paths_exist_and_are_not_ignored():
         for line in (ROOT / ".dockerignore").read_text().splitlines()
         if line.startswith("!")
     }
-    sources = [said.split()[0] for name, said in stages()[0] if name == "COPY"]
+    sources = [argument.split()[0] for name, argument in list_stages()[0] if name == "COPY"]
     assert sources
     for source in sources:
         assert (ROOT / source).exists(), source
@@ -98,12 +103,14 @@ def test_copied_paths_exist_and_are_not_ignored():
 
 def test_last_stage_copies_only_what_the_first_built():
     made = {"/srv/venv"} | {
-        f"/srv/doorward/{said.split()[-1]}" for name, said in stages()[0] if name == "COPY"
+        f"/srv/doorward/{argument.split()[-1]}"
+        for name, argument in list_stages()[0]
+        if name == "COPY"
     }
-    for name, said in stages()[-1]:
+    for name, argument in list_stages()[-1]:
         if name == "COPY":
-            assert said.split()[0] == "--from=build"
-            assert said.split()[1] in made
+            assert argument.split()[0] == "--from=build"
+            assert argument.split()[1] in made
 
 
 def test_image_contains_no_secret():
@@ -200,9 +207,11 @@ class Image:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.owner = int(final("USER").partition(":")[0]) if os.geteuid() == 0 else None
+        self.owner = int(get_last_argument("USER").partition(":")[0]) if os.geteuid() == 0 else None
         self.base = self._base()
-        self.workdir = self.inside(next(said for name, said in stages()[0] if name == "WORKDIR"))
+        self.workdir = self.inside(
+            next(argument for name, argument in list_stages()[0] if name == "WORKDIR")
+        )
         self.workdir.mkdir(parents=True)
         self.env = {
             name: value
@@ -231,12 +240,12 @@ class Image:
 
     def build(self) -> None:
         """Run the first stage verbatim; the second one uses the same paths."""
-        for name, said in stages()[0]:
+        for name, argument in list_stages()[0]:
             if name == "COPY":
-                self._copy(*said.split())
-            elif name == "RUN" and not said.startswith("apt-get"):  # this machine is prepared
-                self._run(said)
-        environment = dict(part.split("=", 1) for part in shlex.split(final("ENV")))
+                self._copy(*argument.split())
+            elif name == "RUN" and not argument.startswith("apt-get"):  # this machine is prepared
+                self._run(argument)
+        environment = dict(part.split("=", 1) for part in shlex.split(get_last_argument("ENV")))
         environment["PATH"] = (
             environment["PATH"]
             .replace("$PATH", self.env["PATH"])
@@ -256,9 +265,9 @@ class Image:
             to.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(found, to)
 
-    def _run(self, said: str) -> None:
-        command = said.replace("/srv/", f"{self.root}/srv/")
-        done = subprocess.run(
+    def _run(self, argument: str) -> None:
+        command = argument.replace("/srv/", f"{self.root}/srv/")
+        result = subprocess.run(
             ["/bin/sh", "-ec", command],
             cwd=self.workdir,
             env=self.env,
@@ -267,19 +276,19 @@ class Image:
             timeout=300,
             check=False,
         )
-        if done.returncode and re.search(
+        if result.returncode and re.search(
             r"Could not find a version|No matching distribution|NewConnection|Timeout|ConnectionError|ProtocolError|IncompleteRead|HTTPError",
-            done.stderr,
+            result.stderr,
         ):
             pytest.skip("packages cannot be had here")
-        assert done.returncode == 0, done.stderr
+        assert result.returncode == 0, result.stderr
 
-    def command(self, said: str, port: int) -> list[str]:
+    def command(self, argument: str, port: int) -> list[str]:
         """Return an exec form with a free port on loopback."""
-        own = final("EXPOSE")
+        own = get_last_argument("EXPOSE")
         return [
             part.replace("0.0.0.0", "127.0.0.1").replace(f":{own}", f":{port}")
-            for part in exec_form(said)
+            for part in parse_exec_form(argument)
         ]
 
     def popen(self, command: list[str], **env: str) -> subprocess.Popen[str]:
@@ -331,45 +340,45 @@ def data(image):
 
 def test_image_steps_build_and_serve_from_a_read_only_root(image, data):
     """Test everything at once, because each parallel process would have to build the image."""
-    compiled_without_installer(image)
-    refuses_what_is_unsafe(image)
+    assert_compiled_without_installer(image)
+    assert_unsafe_settings_refused(image)
     before = image.files()
-    serves_and_ends_when_asked(image, data)
+    assert_serves_and_stops(image, data)
     assert image.files() == before
 
 
-def compiled_without_installer(image: Image) -> None:
+def assert_compiled_without_installer(image: Image) -> None:
     for folder in ("app", "migrations"):
         for source in (image.workdir / folder).rglob("*.py"):
             assert list((source.parent / "__pycache__").glob(f"{source.stem}.*.pyc")), source
     assert not list(image.inside("/srv/venv/lib").rglob("site-packages/pip"))
 
 
-def refuses_what_is_unsafe(image: Image) -> None:
-    process = image.popen(image.command(final("CMD"), find_free_port()))
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 2, said
-    assert "DOORWARD_SECRET_KEY: is required" in said
-    assert "DOORWARD_SMTP_URL: is required in production" in said
+def assert_unsafe_settings_refused(image: Image) -> None:
+    process = image.popen(image.command(get_last_argument("CMD"), find_free_port()))
+    argument, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, argument
+    assert "DOORWARD_SECRET_KEY: is required" in argument
+    assert "DOORWARD_SMTP_URL: is required in production" in argument
 
 
-def serves_and_ends_when_asked(image: Image, data: Path) -> None:
+def assert_serves_and_stops(image: Image, data: Path) -> None:
     port = find_free_port()
     process = image.popen(
-        image.command(final("CMD"), port),
+        image.command(get_last_argument("CMD"), port),
         DOORWARD_ENV="development",
         DOORWARD_SECRET_KEY=SECRET,
         DOORWARD_DATABASE_URL=f"sqlite:///{data}/doorward.db",
     )
     try:
-        assert healthy(image, port, process)
+        assert is_healthy(image, port, process)
         assert register(port) == 202
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=60)
-        assert process.returncode == 0, said
+        argument, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, argument
     finally:
         process.kill()
-    assert not healthy(image, port, process)
+    assert not is_healthy(image, port, process)
 
 
 def register(port: int) -> int:
@@ -383,11 +392,11 @@ def register(port: int) -> int:
         return answer.status
 
 
-def healthy(image: Image, port: int, process: subprocess.Popen[str]) -> bool:
+def is_healthy(image: Image, port: int, process: subprocess.Popen[str]) -> bool:
     """Return whether the health check of the image succeeds."""
     end = time.monotonic() + 60
     while True:
-        probe = image.popen(image.command(final("HEALTHCHECK"), port))
+        probe = image.popen(image.command(get_last_argument("HEALTHCHECK"), port))
         probe.communicate(timeout=20)
         if probe.returncode == 0:
             return True

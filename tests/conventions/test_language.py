@@ -179,7 +179,7 @@ def test_files_of_the_service_are_short():
 
 
 def test_lines_have_at_most_a_hundred_columns():
-    done = subprocess.run(
+    result = subprocess.run(
         [
             *(sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E501"),
             *("--line-length", "100", "--output-format", "concise", "app", "client/src", "bench"),
@@ -189,7 +189,7 @@ def test_lines_have_at_most_a_hundred_columns():
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout
+    assert result.returncode == 0, result.stdout
 
 
 def test_names_of_tests_are_short():

@@ -41,7 +41,7 @@ def find_interpreter(version: str) -> str | None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_service_answers_on_every_supported_python_version(version, tmp_path):
     interpreter = find_interpreter(version)
-    if interpreter is None or not _runs(interpreter):
+    if interpreter is None or not _can_run(interpreter):
         pytest.skip(f"Python {version} is not installed")
     python = _create_environment(interpreter, tmp_path / "venv")
     env = {
@@ -56,7 +56,7 @@ def test_service_answers_on_every_supported_python_version(version, tmp_path):
         ["-c", SMOKE],
         ["-m", "doorward", "--help"],
     ):
-        done = subprocess.run(
+        result = subprocess.run(
             [python, "-W", "error::SyntaxWarning", *command],
             cwd=tmp_path,
             env=env,
@@ -65,10 +65,10 @@ def test_service_answers_on_every_supported_python_version(version, tmp_path):
             timeout=120,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
+        assert result.returncode == 0, result.stderr
 
 
-def _runs(interpreter: str) -> bool:
+def _can_run(interpreter: str) -> bool:
     return subprocess.run([interpreter, "-c", ""], capture_output=True, check=False).returncode == 0
 
 
@@ -78,7 +78,7 @@ def _create_environment(interpreter: str, folder: Path) -> str:
         return interpreter
     subprocess.run([interpreter, "-m", "venv", folder], check=True, timeout=120)
     python = str(folder / "bin" / "python")
-    done = subprocess.run(
+    result = subprocess.run(
         [
             python,
             *("-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
@@ -89,6 +89,6 @@ def _create_environment(interpreter: str, folder: Path) -> str:
         timeout=600,
         check=False,
     )
-    if done.returncode:
-        pytest.skip(f"the packages cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+    if result.returncode:
+        pytest.skip(f"the packages cannot be installed: {result.stderr.strip().splitlines()[-1]}")
     return python

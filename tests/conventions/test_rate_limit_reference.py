@@ -48,7 +48,7 @@ def _find_counting_use_cases():
 
 
 @pytest.fixture
-def counted(sqlite_service):
+def limited_routes(sqlite_service):
     """Return the routes that count against each limit, by its name."""
     app, routes = sqlite_service.app, {}
     for rule in app.url_map.iter_rules():
@@ -66,7 +66,7 @@ def test_every_counting_use_case_is_listed_here():
     assert set(_find_counting_use_cases()) == set(COUNTED_IN_USE_CASES)
 
 
-def test_reference_names_exactly_the_routes_that_count(counted):
+def test_reference_names_exactly_the_routes_that_count(limited_routes):
     described = {
         field.name.removeprefix("limit_"): {
             f"{method} {path}" for method, path in ROUTE.findall(field.metadata["description"])
@@ -76,4 +76,4 @@ def test_reference_names_exactly_the_routes_that_count(counted):
     }
     # An API key counts on every route, so its limit names none.
     assert described.pop("key") == set()
-    assert described == counted
+    assert described == limited_routes

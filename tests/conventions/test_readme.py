@@ -18,7 +18,7 @@ def test_readme_session_works_verbatim(make_live):
     assert (len(first), len(then)) == (1, 4)
     script = "echo\n".join([*first, *then])
     live = make_live()
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         env={**os.environ, "DOORWARD": live.url},
         capture_output=True,
@@ -26,18 +26,18 @@ def test_readme_session_works_verbatim(make_live):
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert '"account":{"id":"acc_' in done.stdout
-    assert '"username":"ann"' in done.stdout
-    assert '"kind":"session"' in done.stdout
-    assert "\n401\n" in done.stdout
-    assert '"kind":"api_key"' in done.stdout
+    assert result.returncode == 0, result.stderr
+    assert '"account":{"id":"acc_' in result.stdout
+    assert '"username":"ann"' in result.stdout
+    assert '"kind":"session"' in result.stdout
+    assert "\n401\n" in result.stdout
+    assert '"kind":"api_key"' in result.stdout
     assert (
-        done.stdout.count('"state":"')
-        == done.stdout.count('"state":"claimed"') + done.stdout.count('"state":"approved"')
+        result.stdout.count('"state":"')
+        == result.stdout.count('"state":"claimed"') + result.stdout.count('"state":"approved"')
         == 2
     )
-    assert '"refresh_token":"dwr' in done.stdout.splitlines()[-1], (
+    assert '"refresh_token":"dwr' in result.stdout.splitlines()[-1], (
         "what was approved has its tokens"
     )
 
@@ -48,15 +48,17 @@ def test_every_internal_link_resolves():
             if "://" not in target:
                 page = document.parent / target if target else document
                 assert page.exists(), f"{document.name}: {target}"
-                assert not place or place in headings(page), f"{document.name}: {target}#{place}"
+                assert not place or place in find_headings(page), (
+                    f"{document.name}: {target}#{place}"
+                )
 
 
-def headings(page: Path) -> set[str]:
+def find_headings(page: Path) -> set[str]:
     """Return the anchors of all headings, as code hosts build them."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     return {
-        re.sub(r"[^\w\- ]", "", said.lower()).replace(" ", "-")
-        for said in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     }
 
 
@@ -79,8 +81,8 @@ def test_every_document_is_reachable_from_the_readme():
 
 
 def test_make_help_lists_the_targets_of_the_readme():
-    said = subprocess.run(
+    output = subprocess.run(
         ["make", "help"], cwd=ROOT, capture_output=True, text=True, timeout=20, check=True
     ).stdout
     for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
-        assert f"make {target}" in said
+        assert f"make {target}" in output

@@ -20,7 +20,7 @@ FLOORS = {
 }
 
 
-def entries(lock: Path) -> dict[str, str]:
+def parse_entries(lock: Path) -> dict[str, str]:
     """Return each pinned package with its options, by name."""
     blocks = re.split(r"\n(?=[A-Za-z0-9])", re.sub(r"(?m)^\s*#.*\n?", "", lock.read_text()))
     return {re.split(r"[=\[ ;<>]", block)[0].lower(): block for block in blocks if block.strip()}
@@ -28,7 +28,7 @@ def entries(lock: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
 def test_every_package_is_pinned_with_hashes(lock):
-    locked = entries(lock)
+    locked = parse_entries(lock)
     assert len(locked) > 20
     for name, block in locked.items():
         assert re.match(r"[A-Za-z0-9._-]+(\[[a-z,]+\])?==[0-9][^\s;]*", block), name
@@ -39,8 +39,8 @@ def test_every_package_is_pinned_with_hashes(lock):
 @pytest.mark.parametrize("name", FLOORS)
 def test_no_package_predates_its_last_security_fix(name):
     for lock in LOCKS:
-        if name in entries(lock):
-            assert Version(re.search(r"==([^\s;]+)", entries(lock)[name])[1]) >= Version(
+        if name in parse_entries(lock):
+            assert Version(re.search(r"==([^\s;]+)", parse_entries(lock)[name])[1]) >= Version(
                 FLOORS[name]
             )
     assert Version(version(name)) >= Version(FLOORS[name])

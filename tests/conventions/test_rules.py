@@ -17,14 +17,14 @@ APP = ROOT / "app"
 SOURCES = {path.relative_to(APP).as_posix(): path.read_text() for path in APP.rglob("*.py")}
 
 
-def problems(root: type[Problem] = Problem):
+def find_problems(root: type[Problem] = Problem):
     for problem in root.__subclasses__():
         if "code" in vars(problem):
             yield problem
-        yield from problems(problem)
+        yield from find_problems(problem)
 
 
-def calls(name: str):
+def find_calls(name: str):
     """Yield every call of a method of that name: file, and expression before the dot."""
     for file, source in SOURCES.items():
         for node in ast.walk(ast.parse(source)):
@@ -37,7 +37,7 @@ def calls(name: str):
 
 
 def test_every_route_is_listed_as_public_or_requires_a_credential(sqlite_service):
-    nobody = sqlite_service.actor()
+    anonymous = sqlite_service.actor()
     bodies = [
         {},
         {"data": b"{", "content_type": "application/json"},
@@ -57,7 +57,7 @@ def test_every_route_is_listed_as_public_or_requires_a_credential(sqlite_service
     assert public <= PUBLIC_ROUTES
     for method, path in guarded:
         for body in bodies:
-            answer = nobody.call(method, path, **body)
+            answer = anonymous.call(method, path, **body)
             assert answer.status_code == 401, f"{method} {path} with {body}: {answer.status_code}"
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
@@ -67,7 +67,7 @@ def test_list_of_public_routes_contains_only_existing_routes(sqlite_service):
 
 
 def test_problem_codes_are_unique():
-    codes = [problem.code for problem in problems()]
+    codes = [problem.code for problem in find_problems()]
     assert sorted(codes) == sorted(set(codes))
 
 
@@ -75,17 +75,17 @@ def test_every_problem_is_documented_and_nothing_else():
     documented = set(
         re.findall(r"^### `(\w+)`", (ROOT / "docs" / "problems.md").read_text(), re.MULTILINE)
     )
-    raised = {problem.code for problem in problems()} | {each.code for each in REJECTIONS}
+    raised = {problem.code for problem in find_problems()} | {each.code for each in REJECTIONS}
     assert documented == raised
 
 
 def test_only_authentication_verifies_a_password():
-    found = {file for file, before in calls("verify") if before.endswith("hasher")}
+    found = {file for file, before in find_calls("verify") if before.endswith("hasher")}
     assert found == {"authentication/passwords/verify.py"}
 
 
 def test_only_the_unit_of_work_commits():
-    assert {file for file, _ in calls("commit")} == {"unit_of_work.py"}
+    assert {file for file, _ in find_calls("commit")} == {"unit_of_work.py"}
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def connection(database_url):
     engine.dispose()
 
 
-def typed(url: str, *words: str):
+def run_command(url: str, *words: str):
     """Run `python -m app` with these arguments."""
     return CliRunner().invoke(
         cli,
@@ -74,11 +74,11 @@ def test_constraint_names_match_the_models(connection):
 
 def test_upgrade_can_be_repeated(blank_url):
     first, second, check = (
-        typed(blank_url, "db", "upgrade"),
-        typed(blank_url, "db", "upgrade"),
-        typed(blank_url, "db", "check"),
+        run_command(blank_url, "db", "upgrade"),
+        run_command(blank_url, "db", "upgrade"),
+        run_command(blank_url, "db", "check"),
     )
-    assert [done.exit_code for done in (first, second, check)] == [0, 0, 0]
+    assert [result.exit_code for result in (first, second, check)] == [0, 0, 0]
     assert (
         first.output
         == f"Upgraded the schema from nothing to {migrations.get_required_revision()}.\n"
@@ -91,20 +91,20 @@ def test_upgrade_can_be_repeated(blank_url):
 
 
 def test_check_of_an_empty_database_names_the_command(blank_url):
-    done = typed(blank_url, "db", "check")
-    assert done.exit_code == 3
+    result = run_command(blank_url, "db", "check")
+    assert result.exit_code == 3
     assert (
         f"this version requires {migrations.get_required_revision()}. Run `python -m app db upgrade`."
-        in done.output
+        in result.output
     )
 
 
 @pytest.mark.parametrize("word", ["upgrade", "check"])
 def test_missing_database_is_reported_in_one_line(word):
-    done = typed("postgresql://door:hunter2@127.0.0.1:1/door", "db", word)
-    assert done.exit_code in {1, 3}
-    assert "does not answer" in done.output
-    assert "hunter2" not in done.output
+    result = run_command("postgresql://door:hunter2@127.0.0.1:1/door", "db", word)
+    assert result.exit_code in {1, 3}
+    assert "does not answer" in result.output
+    assert "hunter2" not in result.output
 
 
 def test_four_processes_can_upgrade_at_once(postgres_url, tmp_path):
@@ -115,9 +115,9 @@ def test_four_processes_can_upgrade_at_once(postgres_url, tmp_path):
             with (tmp_path / f"{number}.log").open("wb") as log:
                 started.append(start_process("db", "upgrade", env=env, log=log))
         codes = [process.wait(60) for process in started]
-        said = [(tmp_path / f"{number}.log").read_text() for number in range(UPGRADERS)]
-        assert codes == [0] * UPGRADERS, said
-        assert sorted("Upgraded the schema from nothing" in text for text in said) == [False] * (
+        outputs = [(tmp_path / f"{number}.log").read_text() for number in range(UPGRADERS)]
+        assert codes == [0] * UPGRADERS, outputs
+        assert sorted("Upgraded the schema from nothing" in text for text in outputs) == [False] * (
             UPGRADERS - 1
         ) + [True]
         engine = create_engine(url)
@@ -133,7 +133,7 @@ def test_failed_migration_is_rolled_back(blank_url):
         connection.execute(
             text("CREATE TABLE sessions (id INTEGER)")
         )  # created last by the migration
-    assert typed(blank_url, "db", "upgrade").exit_code == 1
+    assert run_command(blank_url, "db", "upgrade").exit_code == 1
     with engine.connect() as connection:
         left = [name for name in inspect(connection).get_table_names() if name != "sessions"]
     engine.dispose()

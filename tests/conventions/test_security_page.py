@@ -16,7 +16,7 @@ TEST = re.compile(r"`([a-z]+/test_\w+\.py)::(test_\w+)`")
 LINK = re.compile(r"\]\(([^)]+)\)")
 
 
-def rows() -> list[list[str]]:
+def read_rows() -> list[list[str]]:
     """Return the cells of every row of the tables of requirements."""
     found, inside = [], False
     for line in PAGE.read_text().splitlines():
@@ -33,7 +33,7 @@ def rows() -> list[list[str]]:
 
 
 @cache
-def named_in(file: str) -> set[str]:
+def find_tests(file: str) -> set[str]:
     """Return the tests that pytest would find there."""
     path = ROOT / "tests" / file
     assert path.exists(), f"docs/security.md names tests/{file}"
@@ -44,7 +44,7 @@ def named_in(file: str) -> set[str]:
     }
 
 
-ROWS = rows()
+ROWS = read_rows()
 
 
 def test_page_has_its_tables_and_each_row_a_unique_name():
@@ -69,4 +69,4 @@ def test_each_row_names_its_source_its_files_and_its_tests(row):
         "each test is written as folder/test_file.py::test_name"
     )
     for file, test in named:
-        assert test in named_in(file), f"{file}::{test}"
+        assert test in find_tests(file), f"{file}::{test}"

@@ -24,7 +24,7 @@ NAMES = [field.name.upper() for field in dataclasses.fields(Settings)]
 
 
 @pytest.fixture
-def environment(monkeypatch):
+def read_environment(monkeypatch):
     """Read settings from exactly these variables; names without the prefix get it."""
 
     def read(*, bare: dict[str, str] | None = None, **values: str) -> Settings:
@@ -40,13 +40,13 @@ def environment(monkeypatch):
     return read
 
 
-def faults(environment, **values) -> list[str]:
+def collect_faults(read_environment, **values) -> list[str]:
     with pytest.raises(SettingsError) as caught:
-        environment(**{"SECRET_KEY": SECRET, **values})
+        read_environment(**{"SECRET_KEY": SECRET, **values})
     return caught.value.faults
 
 
-def typed(*words: str, **values: str):
+def run_command(*words: str, **values: str):
     """Run `python -m app` with these arguments."""
     env = {f"DOORWARD_{name}": value for name, value in {"SECRET_KEY": SECRET, **values}.items()}
     return CliRunner().invoke(cli, words, obj=create_app, env=env)
@@ -55,8 +55,8 @@ def typed(*words: str, **values: str):
 # Reading.
 
 
-def test_secret_key_is_the_only_required_setting(environment):
-    settings = environment(SECRET_KEY=SECRET)
+def test_secret_key_is_the_only_required_setting(read_environment):
+    settings = read_environment(SECRET_KEY=SECRET)
     assert settings.database_url == f"sqlite:////{str(ROOT / 'var/doorward.db').lstrip('/')}"
     assert settings.audience == settings.issuer == settings.public_url == "http://127.0.0.1:8080"
     assert settings.link_confirm == "http://127.0.0.1:8080/confirm/{token}"
@@ -64,7 +64,7 @@ def test_secret_key_is_the_only_required_setting(environment):
 
 
 @pytest.mark.parametrize("name", ["SECRET_KEY", "DATABASE_URL", "SMTP_URL", "RESOURCES"])
-def test_setting_can_be_read_from_a_file(environment, tmp_path, name):
+def test_setting_can_be_read_from_a_file(read_environment, tmp_path, name):
     value = {
         "SECRET_KEY": SECRET,
         "DATABASE_URL": "postgresql://a:b@c/d",
@@ -74,35 +74,38 @@ def test_setting_can_be_read_from_a_file(environment, tmp_path, name):
     path = tmp_path / "value"
     path.write_text(f"{value}\n")
     others = {} if name == "SECRET_KEY" else {"SECRET_KEY": SECRET}
-    assert environment(**{f"{name}_FILE": str(path)}, **others) == environment(
+    assert read_environment(**{f"{name}_FILE": str(path)}, **others) == read_environment(
         **{name: value}, **others
     )
 
 
-def test_setting_given_twice_is_an_error(environment, tmp_path):
+def test_setting_given_twice_is_an_error(read_environment, tmp_path):
     path = tmp_path / "value"
     path.write_text(SECRET)
-    assert faults(environment, SECRET_KEY_FILE=str(path)) == [
+    assert collect_faults(read_environment, SECRET_KEY_FILE=str(path)) == [
         "DOORWARD_SECRET_KEY: is set twice, here and by DOORWARD_SECRET_KEY_FILE"
     ]
 
 
-def test_unreadable_file_is_an_error_naming_its_setting(environment, tmp_path):
+def test_unreadable_file_is_an_error_naming_its_setting(read_environment, tmp_path):
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
     for path in (tmp_path, tmp_path / "missing", tmp_path / "bytes"):
-        [fault] = faults(environment, SMTP_URL_FILE=str(path))
+        [fault] = collect_faults(read_environment, SMTP_URL_FILE=str(path))
         assert fault.startswith("DOORWARD_SMTP_URL: ")
         assert str(path) not in fault
 
 
-def test_empty_setting_counts_as_unset(environment):
-    assert environment(SECRET_KEY=SECRET, SMTP_URL="", MAIL_FROM=" ", ENV="") == environment(
-        SECRET_KEY=SECRET
+def test_empty_setting_counts_as_unset(read_environment):
+    assert read_environment(
+        SECRET_KEY=SECRET, SMTP_URL="", MAIL_FROM=" ", ENV=""
+    ) == read_environment(SECRET_KEY=SECRET)
+
+
+def test_older_secret_keys_follow_the_newest(read_environment):
+    assert read_environment(SECRET_KEY=f"{SECRET}, {SECRET[::-1]}").secret_key == (
+        SECRET,
+        SECRET[::-1],
     )
-
-
-def test_older_secret_keys_follow_the_newest(environment):
-    assert environment(SECRET_KEY=f"{SECRET}, {SECRET[::-1]}").secret_key == (SECRET, SECRET[::-1])
 
 
 @pytest.mark.parametrize(
@@ -118,13 +121,13 @@ def test_older_secret_keys_follow_the_newest(environment):
         "SMTP_PORT",
     ],
 )
-def test_unknown_setting_is_an_error(environment, name):
-    assert faults(environment, **{name: "hunter2"}) == [
+def test_unknown_setting_is_an_error(read_environment, name):
+    assert collect_faults(read_environment, **{name: "hunter2"}) == [
         f"DOORWARD_{name}: is not a setting of this version"
     ]
 
 
-def test_variables_of_kubernetes_and_the_client_are_ignored(environment):
+def test_variables_of_kubernetes_and_the_client_are_ignored(read_environment):
     kubernetes = {
         "SERVICE_HOST": "10.0.0.1",
         "SERVICE_PORT": "8080",
@@ -141,7 +144,9 @@ def test_variables_of_kubernetes_and_the_client_are_ignored(environment):
         "TOKEN": "secret",
         "STORE": "keyring",
     }
-    assert environment(SECRET_KEY=SECRET, **kubernetes, **client) == environment(SECRET_KEY=SECRET)
+    assert read_environment(SECRET_KEY=SECRET, **kubernetes, **client) == read_environment(
+        SECRET_KEY=SECRET
+    )
 
 
 WRONG = {
@@ -203,19 +208,21 @@ WRONG = {
     [(name, value) for name, values in WRONG.items() for value in values],
     ids=lambda text: text[:30],
 )
-def test_invalid_value_is_an_error(environment, name, value):
-    [fault] = faults(environment, **{name: value})
+def test_invalid_value_is_an_error(read_environment, name, value):
+    [fault] = collect_faults(read_environment, **{name: value})
     assert fault.startswith(f"DOORWARD_{name}: ")
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_error_does_not_show_the_value(environment, name):
-    [fault] = faults(environment, **{name: "hunter2*/ <>"})
+def test_error_does_not_show_the_value(read_environment, name):
+    [fault] = collect_faults(read_environment, **{name: "hunter2*/ <>"})
     assert "hunter2" not in fault
 
 
-def test_all_errors_are_reported_at_once(environment):
-    found = faults(environment, SECRET_KEY="short", SMTP_URL="x", REPLICAS="x", TYPO="x")
+def test_all_errors_are_reported_at_once(read_environment):
+    found = collect_faults(
+        read_environment, SECRET_KEY="short", SMTP_URL="x", REPLICAS="x", TYPO="x"
+    )
     assert {fault.partition(":")[0].removeprefix("DOORWARD_") for fault in found} == {
         "SECRET_KEY",
         "SMTP_URL",
@@ -227,8 +234,8 @@ def test_all_errors_are_reported_at_once(environment):
 # Production.
 
 
-def test_production_accepts_safe_settings(environment):
-    settings = environment(SECRET_KEY=SECRET, **PRODUCTION)
+def test_production_accepts_safe_settings(read_environment):
+    settings = read_environment(SECRET_KEY=SECRET, **PRODUCTION)
     assert settings.is_production
     assert settings.docs == "off"
     assert settings.allowed_hosts == {"door.example.com"}
@@ -254,20 +261,20 @@ def test_production_accepts_safe_settings(environment):
     ],
     ids="+".join,
 )
-def test_production_refuses_unsafe_settings(environment, changes, named):
-    found = faults(environment, **{**PRODUCTION, **changes})
+def test_production_refuses_unsafe_settings(read_environment, changes, named):
+    found = collect_faults(read_environment, **{**PRODUCTION, **changes})
     assert [fault.partition(":")[0].removeprefix("DOORWARD_") for fault in found] == named
 
 
-def test_production_refuses_debug_mode(environment):
-    assert faults(environment, **PRODUCTION, bare={"FLASK_DEBUG": "1"}) == [
+def test_production_refuses_debug_mode(read_environment):
+    assert collect_faults(read_environment, **PRODUCTION, bare={"FLASK_DEBUG": "1"}) == [
         "FLASK_DEBUG: must not be set in production"
     ]
 
 
 @pytest.mark.parametrize(("memory", "passes"), [(12288, 3), (19456, 2), (47104, 1), (65536, 4)])
-def test_production_accepts_hashes_at_the_minimum_cost(environment, memory, passes):
-    assert environment(
+def test_production_accepts_hashes_at_the_minimum_cost(read_environment, memory, passes):
+    assert read_environment(
         SECRET_KEY=SECRET, **PRODUCTION, ARGON2_MEMORY_KIB=str(memory), ARGON2_TIME_COST=str(passes)
     )
 
@@ -276,7 +283,7 @@ def test_production_accepts_hashes_at_the_minimum_cost(environment, memory, pass
 
 
 def test_reference_lists_every_setting_with_default_and_meaning():
-    printed = typed("config", "reference").output
+    printed = run_command("config", "reference").output
     assert printed == render_reference() + "\n"
     for name in NAMES:
         assert printed.count(f"\nDOORWARD_{name}=\n") == 1
@@ -291,14 +298,14 @@ def test_example_env_matches_the_reference():
     assert (ROOT / "config" / "example.env").read_text() == render_reference()
 
 
-def test_example_env_is_valid_once_it_has_a_secret(environment):
+def test_example_env_is_valid_once_it_has_a_secret(read_environment):
     values = dict(
         line.split("=", 1)
         for line in render_reference().splitlines()
         if line.startswith("DOORWARD_")
     )
     bare = {**values, "DOORWARD_SECRET_KEY": SECRET}
-    assert environment(bare=bare) == environment(SECRET_KEY=SECRET)
+    assert read_environment(bare=bare) == read_environment(SECRET_KEY=SECRET)
 
 
 @pytest.mark.parametrize(
@@ -327,36 +334,36 @@ def test_example_env_is_valid_once_it_has_a_secret(environment):
     ],
 )
 def test_shown_settings_hide_what_is_secret(name, value, masked):
-    done = typed("config", "show", **{name: value})
-    assert done.exit_code == 0
-    assert f"DOORWARD_{name}={masked}\n" in done.output
-    assert "hunter2" not in done.output
-    assert [line.partition("=")[0] for line in done.output.splitlines()] == [
+    result = run_command("config", "show", **{name: value})
+    assert result.exit_code == 0
+    assert f"DOORWARD_{name}={masked}\n" in result.output
+    assert "hunter2" not in result.output
+    assert [line.partition("=")[0] for line in result.output.splitlines()] == [
         f"DOORWARD_{name}" for name in NAMES
     ]
 
 
-def test_shown_settings_can_be_used_as_input(environment):
+def test_shown_settings_can_be_used_as_input(read_environment):
     values = {
         "TRUSTED_PROXIES": "10.0.0.0/8,fd00::/8",
         "RESOURCES": '{"a": "https://b.c"}',
         "ACCESS_TOKEN_TTL": "600",
         "DOCS": "off",
     }
-    settings = environment(SECRET_KEY=SECRET, **values)
+    settings = read_environment(SECRET_KEY=SECRET, **values)
     lines = dict(line.split("=", 1) for line in render_settings(settings).splitlines())
-    assert environment(bare={**lines, "DOORWARD_SECRET_KEY": SECRET}) == settings
+    assert read_environment(bare={**lines, "DOORWARD_SECRET_KEY": SECRET}) == settings
 
 
 def test_invalid_settings_are_shown_with_their_errors():
-    done = typed("config", "show", SMTP_URL="hunter2")
-    assert done.exit_code == 2
-    assert "DOORWARD_SMTP_URL" in done.output
-    assert "hunter2" not in done.output
+    result = run_command("config", "show", SMTP_URL="hunter2")
+    assert result.exit_code == 2
+    assert "DOORWARD_SMTP_URL" in result.output
+    assert "hunter2" not in result.output
 
 
-def test_settings_repr_hides_secrets(environment):
-    settings = environment(
+def test_settings_repr_hides_secrets(read_environment):
+    settings = read_environment(
         SECRET_KEY=SECRET, DATABASE_URL="postgresql://a:hunter2@b/c", SMTP_URL="smtp://a:hunter2@b"
     )
     assert "hunter2" not in repr(settings)

@@ -22,7 +22,7 @@ from tests.slow import LONG
 ASKERS = 3
 PAUSE = 0.004 if LONG else 0.03  # seconds between two requests of a caller
 PATIENCE = 8.0  # seconds a client waits for an answer
-ASKED = (
+CHECKED_PATHS = (
     "/v1/whoami",
     "/authz/auth-request",
     "/authz/forward-auth/default",
@@ -41,14 +41,14 @@ class Session:
 
 @dataclass
 class Answer:
-    asked_at: float
+    sent_at: float
     seconds: float
     session: Session
     status: int  # 0: none
     unknown: bool = False  # whether an earlier try to end the session may have succeeded
 
     @property
-    def was_ended_unheard(self) -> bool:
+    def is_early_refusal(self) -> bool:
         return self.status == 401 and self.unknown
 
     @property
@@ -56,7 +56,7 @@ class Answer:
         """Return whether the refusal was received before anyone asked to end the session."""
         tried_at = self.session.tried_at
         return self.status in {401, 403} and (
-            tried_at is None or self.asked_at + self.seconds < tried_at
+            tried_at is None or self.sent_at + self.seconds < tried_at
         )
 
 
@@ -68,7 +68,7 @@ class Verdict:
     # seconds between the acknowledgement and the last wrong acceptance
     latest_wrong_acceptance: float
     wrongly_refused: int
-    asked: int
+    checks: int
     ended: int
     slowest: float
     statuses: dict[int, int]
@@ -118,7 +118,7 @@ class History:
 
     def start(self) -> None:
         self._threads = [
-            threading.Thread(target=self._ask, args=(number,), daemon=True)
+            threading.Thread(target=self._check_repeatedly, args=(number,), daemon=True)
             for number in range(ASKERS)
         ]
         for thread in self._threads:
@@ -157,7 +157,7 @@ class History:
         status, _ = _call(replica.port, "POST", "/v1/logout", session.access)
         answered = Answer(began, time.monotonic() - began, session, status, session.unknown)
         self.ends.append(answered)
-        if status == 204 or answered.was_ended_unheard:
+        if status == 204 or answered.is_early_refusal:
             session.ended_at = time.monotonic()
         else:
             session.unknown = True
@@ -173,7 +173,7 @@ class History:
         for session in account_sessions[1:]:
             session.ended_at = time.monotonic()
 
-    def _ask(self, number: int) -> None:
+    def _check_repeatedly(self, number: int) -> None:
         order = random.Random(number)
         while not self._stop.is_set():
             # Every other check is about an ended session, which could be wrongly accepted.
@@ -182,14 +182,14 @@ class History:
                 if order.random() < 0.5
                 else []
             )
-            self.ask(
+            self.check(
                 order.choice(ended or self.sessions),
                 order.choice(self.replicas),
-                order.choice(ASKED),
+                order.choice(CHECKED_PATHS),
             )
             time.sleep(PAUSE)
 
-    def ask(self, session: Session, replica: LiveServer, path: str = ASKED[0]) -> int:
+    def check(self, session: Session, replica: LiveServer, path: str = CHECKED_PATHS[0]) -> int:
         began = time.monotonic()
         status, _ = _call(replica.port, "GET", path, session.access)
         self.answers.append(Answer(began, time.monotonic() - began, session, status))
@@ -201,32 +201,30 @@ class History:
         """Present every token to every replica once more."""
         for replica in self.replicas:
             for session in self.sessions:
-                self.ask(session, replica)
+                self.check(session, replica)
 
-    def judge(self, *, bound: float, since: float = 0.0, until: float = float("inf")) -> Verdict:
+    def evaluate(self, *, bound: float, since: float = 0.0, until: float = float("inf")) -> Verdict:
         """Compare the responses with what was acknowledged.
 
         `bound` is the promised delay of a revocation in seconds.
         """
-        seen = [answer for answer in self.answers if since <= answer.asked_at <= until]
-        ends = [answer for answer in self.ends if since <= answer.asked_at <= until]
+        seen = [answer for answer in self.answers if since <= answer.sent_at <= until]
+        ends = [answer for answer in self.ends if since <= answer.sent_at <= until]
         late = [
-            answer.asked_at - answer.session.ended_at
+            answer.sent_at - answer.session.ended_at
             for answer in seen
             if answer.status == 200
             and answer.session.ended_at is not None
-            and answer.asked_at > answer.session.ended_at
+            and answer.sent_at > answer.session.ended_at
         ]
         refused_ends = [
-            answer
-            for answer in ends
-            if answer.status in {401, 403} and not answer.was_ended_unheard
+            answer for answer in ends if answer.status in {401, 403} and not answer.is_early_refusal
         ]
         return Verdict(
             wrongly_accepted=sum(delay > bound for delay in late),
             latest_wrong_acceptance=max(late, default=0.0),
             wrongly_refused=sum(answer.is_wrong_refusal for answer in seen) + len(refused_ends),
-            asked=len(seen),
+            checks=len(seen),
             ended=sum(session.ended_at is not None for session in self.sessions),
             slowest=max((answer.seconds for answer in [*seen, *ends]), default=0.0),
             statuses=dict(Counter(answer.status for answer in seen)),

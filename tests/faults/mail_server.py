@@ -37,7 +37,7 @@ class ReceivedMail:
         self.rcpt: list[str] = []
         self.data: list[str] = []
         self.silent = threading.Event()  # while set, DATA is not answered
-        self.asked = threading.Event()  # a client waits for the response to such a DATA
+        self.data_received = threading.Event()  # a client waits for the response to such a DATA
 
     async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802 - aiosmtpd's name
         answer = self.rcpt.pop(0) if self.rcpt else TAKEN
@@ -47,7 +47,7 @@ class ReceivedMail:
 
     async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
         if self.silent.is_set():
-            self.asked.set()
+            self.data_received.set()
             while self.silent.is_set():  # noqa: ASYNC110 - it is set in another thread
                 await asyncio.sleep(0.02)
             return "451 too late"
@@ -82,7 +82,7 @@ class MailServer:
     """A server on its own port, which it keeps across restarts."""
 
     def __init__(self, *, implicit_tls: ssl.SSLContext | None = None, **smtp) -> None:
-        self.letters = ReceivedMail()
+        self.inbox = ReceivedMail()
         self.port = find_free_port()
         self._options = {
             "hostname": "127.0.0.1",
@@ -93,7 +93,7 @@ class MailServer:
         self._controller: Controller | None = None
 
     def start(self) -> None:
-        self._controller = _Controller(self.letters, **self._options)
+        self._controller = _Controller(self.inbox, **self._options)
         self._controller.start()
 
     def stop(self) -> None:

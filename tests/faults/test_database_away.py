@@ -22,28 +22,28 @@ def server():
 
 
 @pytest.fixture
-def away(server):
+def outage(server):
     """Kill the server; it is started again at the latest after the test."""
 
     class Away:
         gone = False
 
-        def now(self) -> None:
+        def stop(self) -> None:
             server.kill()
             self.gone = True
 
-        def back(self) -> None:
+        def restart(self) -> None:
             if self.gone:
                 server.start()
                 self.gone = False
 
     away = Away()
     yield away
-    away.back()
+    away.restart()
 
 
 @pytest.fixture
-def killable(make_service, server):
+def service(make_service, server):
     return make_service(server.url())
 
 
@@ -54,13 +54,13 @@ def assert_unavailable(answer) -> None:
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-def test_database_outage_is_503_and_recovers(killable, away):
-    ann = killable.actor("ann").sign_in()
-    bob = killable.actor("bob")
+def test_database_outage_is_503_and_recovers(service, outage):
+    ann = service.actor("ann").sign_in()
+    bob = service.actor("bob")
     bob.register()
     confirmation = {"registration": bob.registration, "code": bob.mail()["code"]}
     refresh_token = ann.tokens["refresh_token"]
-    away.now()
+    outage.stop()
     began = time.monotonic()
     assert_unavailable(ann.whoami())
     assert_unavailable(ann.get("/v1/me", token=ann.access))
@@ -68,9 +68,9 @@ def test_database_outage_is_503_and_recovers(killable, away):
     assert_unavailable(ann.refresh())
     assert_unavailable(ann.logout())
     assert_unavailable(bob.post("/v1/register/confirm", confirmation))
-    assert_unavailable(killable.actor("eve").register())
+    assert_unavailable(service.actor("eve").register())
     assert_unavailable(
-        killable.actor("eve").post("/v1/register/resend", {"email": "ann@example.org"})
+        service.actor("eve").post("/v1/register/resend", {"email": "ann@example.org"})
     )
     assert time.monotonic() - began < 12  # eight waits for a timeout would take sixteen
     assert ann.get("/livez").status_code == 200
@@ -78,7 +78,7 @@ def test_database_outage_is_503_and_recovers(killable, away):
     assert (ready.status_code, ready.json["checks"]["database"]) == (503, "failed")
     assert "Retry-After" in ready.headers
 
-    away.back()
+    outage.restart()
     assert ann.get("/readyz").status_code == 200
     assert ann.whoami().status_code == 200
     again = ann.refresh(refresh_token)
@@ -88,22 +88,22 @@ def test_database_outage_is_503_and_recovers(killable, away):
     assert ann.logout().status_code == 204
 
 
-def test_service_started_without_its_database_recovers(make_service, server, away):
-    away.now()
+def test_service_started_without_its_database_recovers(make_service, server, outage):
+    outage.stop()
     service = make_service(server.url())
     assert_unavailable(service.actor("carl").login())
     assert service.actor().get("/readyz").status_code == 503
-    away.back()
+    outage.restart()
     assert service.actor().get("/readyz").status_code == 200
     assert service.actor("carl").login().status_code == 401
 
 
-def test_errors_never_reveal_the_database_location(killable, server, away, capsys):
-    away.now()
-    answer = killable.actor("dora").login()
+def test_errors_never_reveal_the_database_location(service, server, outage, capsys):
+    outage.stop()
+    answer = service.actor("dora").login()
     assert_unavailable(answer)
-    for told in (str(server.port), "127.0.0.1", "psycopg", "Traceback", "SELECT"):
-        assert told not in answer.text
+    for secret in (str(server.port), "127.0.0.1", "psycopg", "Traceback", "SELECT"):
+        assert secret not in answer.text
     assert "correct horse" not in capsys.readouterr().out
 
 
@@ -123,8 +123,8 @@ def test_exhausted_database_connections_are_503(make_service, server):
     assert service.actor("fred").login().status_code == 401
 
 
-def test_held_lock_is_503_and_not_an_endless_wait(killable, server):
-    ann = killable.actor("gina").sign_in()
+def test_held_lock_is_503_and_not_an_endless_wait(service, server):
+    ann = service.actor("gina").sign_in()
     engine = create_engine(server.url())
     with engine.begin() as other:
         other.execute(text("SELECT * FROM accounts WHERE username = 'gina' FOR UPDATE"))

@@ -23,10 +23,10 @@ from tests.actors import PASSWORD
 from tests.live import WITHOUT_LIMITS, LiveServer
 from tests.postgres import Postgres
 
-IN_TIME = 6.0  # seconds; without a deadline, a wait takes twenty
-AT_ONCE = 2.0  # before any deadline
+DEADLINE_SECONDS = 6.0  # seconds; without a deadline, a wait takes twenty
+IMMEDIATE_SECONDS = 2.0  # before any deadline
 RECOVERS_WITHIN = 20.0
-LONGEST_FREEZE = 20.0
+MAX_FREEZE_SECONDS = 20.0
 THREADS = "16"
 
 
@@ -40,7 +40,7 @@ def postgres():
 
 
 @pytest.fixture(scope="module")
-def serving(postgres, tmp_path_factory):
+def live_server(postgres, tmp_path_factory):
     """Start the service and register ann."""
     cheap = {
         "DOORWARD_ARGON2_MEMORY_KIB": "64",
@@ -60,17 +60,17 @@ def serving(postgres, tmp_path_factory):
 
 
 @pytest.fixture
-def live(serving):
+def live(live_server):
     """Wait until the service has recovered from the previous test."""
-    wait_until(lambda: ask(serving, "GET", "/readyz").status == 200)
-    return serving
+    wait_until(lambda: send_request(live_server, "GET", "/readyz").status == 200)
+    return live_server
 
 
 @contextmanager
-def frozen(server):
+def freeze(server):
     server.freeze()
     rescue = threading.Timer(
-        LONGEST_FREEZE, server.thaw
+        MAX_FREEZE_SECONDS, server.thaw
     )  # a missing deadline must not hang the test
     rescue.start()
     try:
@@ -96,7 +96,9 @@ class Answer:
         )
 
 
-def ask(live, method: str, path: str, body: Any = None, token: str | None = None) -> Answer:
+def send_request(
+    live, method: str, path: str, body: Any = None, token: str | None = None
+) -> Answer:
     """Send a request on a new connection and measure its duration."""
     headers = {"Content-Type": "application/json"} | (
         {"Authorization": f"Bearer {token}"} if token else {}
@@ -112,23 +114,25 @@ def ask(live, method: str, path: str, body: Any = None, token: str | None = None
 
 
 def log_in(live) -> Answer:
-    return ask(live, "POST", "/v1/login", {"username": "ann", "password": PASSWORD})
+    return send_request(live, "POST", "/v1/login", {"username": "ann", "password": PASSWORD})
 
 
 def get_identity(live, tokens) -> Answer:
-    return ask(live, "GET", "/v1/whoami", token=tokens["access_token"])
+    return send_request(live, "GET", "/v1/whoami", token=tokens["access_token"])
 
 
 def check_credential(live, tokens) -> Answer:
-    return ask(live, "GET", "/authz/forward-auth/default", token=tokens["access_token"])
+    return send_request(live, "GET", "/authz/forward-auth/default", token=tokens["access_token"])
 
 
 def refresh(live, tokens) -> Answer:
-    return ask(live, "POST", "/v1/token/refresh", {"refresh_token": tokens["refresh_token"]})
+    return send_request(
+        live, "POST", "/v1/token/refresh", {"refresh_token": tokens["refresh_token"]}
+    )
 
 
 def log_out(live, tokens) -> Answer:
-    return ask(live, "POST", "/v1/logout", token=tokens["access_token"])
+    return send_request(live, "POST", "/v1/logout", token=tokens["access_token"])
 
 
 def sign_up(live) -> None:
@@ -140,7 +144,7 @@ def sign_up(live) -> None:
     )
 
 
-def sessions(live, number: int) -> list[dict[str, Any]]:
+def create_sessions(live, number: int) -> list[dict[str, Any]]:
     return [log_in(live).body for _ in range(number)]
 
 
@@ -160,12 +164,12 @@ def wait_until(condition, *, within: float = RECOVERS_WITHIN) -> float:
 
 def assert_unavailable(answers: list[Answer]) -> None:
     assert [(answer.status, answer.body) for answer in answers if not answer.is_unavailable] == []
-    assert max(answer.seconds for answer in answers) < IN_TIME
+    assert max(answer.seconds for answer in answers) < DEADLINE_SECONDS
 
 
 def test_frozen_database_is_503_in_time_and_recovers(live, postgres):
-    held = sessions(live, 12)
-    reading, refreshing, leaving = held[:4], held[4:8], held[8:]
+    sessions_before = create_sessions(live, 12)
+    reading, refreshing, leaving = sessions_before[:4], sessions_before[4:8], sessions_before[8:]
     everything = [
         *[(get_identity, live, tokens) for tokens in reading[:2]],
         *[(check_credential, live, tokens) for tokens in reading[2:]],
@@ -175,24 +179,24 @@ def test_frozen_database_is_503_in_time_and_recovers(live, postgres):
         (log_in, live),
     ]
     run_concurrently(
-        [(get_identity, live, tokens) for tokens in held]
+        [(get_identity, live, tokens) for tokens in sessions_before]
     )  # all pools have connections, and each will hang
-    with frozen(postgres):
-        probes = [(ask, live, "GET", "/livez"), (ask, live, "GET", "/readyz")]
+    with freeze(postgres):
+        probes = [(send_request, live, "GET", "/livez"), (send_request, live, "GET", "/readyz")]
         *answers, alive, ready = run_concurrently([*everything, *probes])
         assert_unavailable(answers)
-        assert (alive.status, alive.seconds < AT_ONCE) == (200, True)
-        assert (ready.status, ready.body["code"], ready.seconds < IN_TIME) == (
+        assert (alive.status, alive.seconds < IMMEDIATE_SECONDS) == (200, True)
+        assert (ready.status, ready.body["code"], ready.seconds < DEADLINE_SECONDS) == (
             503,
             "not_ready",
             True,
         )
         for _ in range(3):  # later requests, while the server is known to be silent
             assert_unavailable(run_concurrently(everything))
-            assert ask(live, "GET", "/livez").seconds < AT_ONCE
+            assert send_request(live, "GET", "/livez").seconds < IMMEDIATE_SECONDS
             time.sleep(0.4)
     wait_until(lambda: get_identity(live, reading[0]).status == 200)
-    assert ask(live, "GET", "/readyz").status == 200
+    assert send_request(live, "GET", "/readyz").status == 200
     assert [get_identity(live, tokens).status for tokens in [*reading, *refreshing]] == [200] * 8
     assert [refresh(live, tokens).status for tokens in refreshing] == [200] * 4
     assert [log_out(live, tokens).status in {204, 401} for tokens in leaving] == [True] * 4
@@ -209,23 +213,23 @@ class Traffic:
         self.answers: list[Answer] = []
         self.after_logout: list[int] = []
 
-    def told(self, answer: Answer) -> Answer:
+    def record(self, answer: Answer) -> Answer:
         self.answers.append(answer)
         return answer
 
-    def refreshing(self, tokens: dict[str, Any]) -> None:
+    def refresh_repeatedly(self, tokens: dict[str, Any]) -> None:
         while not self.over.is_set():
-            answer = self.told(refresh(self.live, tokens))
+            answer = self.record(refresh(self.live, tokens))
             tokens = answer.body if answer.status == 200 else tokens
         wait_until(lambda: refresh(self.live, tokens).status == 200)
 
-    def logging_out(self) -> None:
+    def log_out_repeatedly(self) -> None:
         while not self.over.is_set():
-            answer = self.told(log_in(self.live))
-            if answer.status == 200 and self.told(log_out(self.live, answer.body)).status == 204:
-                self.after_logout.append(self.settled(answer.body))
+            answer = self.record(log_in(self.live))
+            if answer.status == 200 and self.record(log_out(self.live, answer.body)).status == 204:
+                self.after_logout.append(self.get_final_status(answer.body))
 
-    def settled(self, tokens: dict[str, Any]) -> int:
+    def get_final_status(self, tokens: dict[str, Any]) -> int:
         """Return the first response of the check that is not 503."""
         wait_until(lambda: get_identity(self.live, tokens).status != 503)
         return get_identity(self.live, tokens).status
@@ -235,12 +239,15 @@ def test_work_in_progress_loses_nothing(live, postgres):
     """Freeze the server at any point of a request, even between a statement and its commit."""
     traffic = Traffic(live)
     with ThreadPoolExecutor(6) as threads:
-        running = [threads.submit(traffic.refreshing, tokens) for tokens in sessions(live, 4)]
-        running += [threads.submit(traffic.logging_out) for _ in range(2)]
+        running = [
+            threads.submit(traffic.refresh_repeatedly, tokens)
+            for tokens in create_sessions(live, 4)
+        ]
+        running += [threads.submit(traffic.log_out_repeatedly) for _ in range(2)]
         try:
             for seconds in (1, 3.2):  # shorter and longer than the deadline
                 time.sleep(0.7)
-                with frozen(postgres):
+                with freeze(postgres):
                     time.sleep(seconds)
             time.sleep(1.5)
         finally:
@@ -249,29 +256,30 @@ def test_work_in_progress_loses_nothing(live, postgres):
             future.result()
     assert {answer.status for answer in traffic.answers} == {200, 204, 503}
     assert_unavailable([answer for answer in traffic.answers if answer.status == 503])
-    assert max(answer.seconds for answer in traffic.answers) < IN_TIME
+    assert max(answer.seconds for answer in traffic.answers) < DEADLINE_SECONDS
     assert len(traffic.after_logout) > 2
     assert set(traffic.after_logout) <= {401, 503}
 
 
 def test_killed_server_is_used_again_after_its_restart(live, postgres):
-    held = sessions(live, 6)
-    run_concurrently([(get_identity, live, tokens) for tokens in held])
+    sessions_before = create_sessions(live, 6)
+    run_concurrently([(get_identity, live, tokens) for tokens in sessions_before])
     postgres.kill()
     answers = run_concurrently(
         [
-            *[(get_identity, live, tokens) for tokens in held[:3]],
-            *[(refresh, live, tokens) for tokens in held[3:]],
+            *[(get_identity, live, tokens) for tokens in sessions_before[:3]],
+            *[(refresh, live, tokens) for tokens in sessions_before[3:]],
             (log_in, live),
         ]
     )
     assert_unavailable(answers)
-    assert ask(live, "GET", "/livez").status == 200
-    assert ask(live, "GET", "/readyz").status == 503
+    assert send_request(live, "GET", "/livez").status == 200
+    assert send_request(live, "GET", "/readyz").status == 503
     postgres.start()
-    wait_until(lambda: get_identity(live, held[0]).status == 200)
+    wait_until(lambda: get_identity(live, sessions_before[0]).status == 200)
     assert {
-        answer.status for answer in run_concurrently([(refresh, live, tokens) for tokens in held])
+        answer.status
+        for answer in run_concurrently([(refresh, live, tokens) for tokens in sessions_before])
     } == {200}
 
 
@@ -293,28 +301,30 @@ def test_every_blocking_call_has_a_deadline(make_service, postgres):
     with database.open_autocommit_session() as idle:
         idle.execute(text("SELECT 1"))
 
-    def roll_back_then_ask():
+    def query_after_rollback():
         sessions[2].rollback()
         sessions[2].execute(text("SELECT 1"))
 
-    def ask_on_an_idle_connection():
+    def query_on_idle_connection():
         with database.open_autocommit_session() as session:
             session.execute(text("SELECT 1"))
 
     acts = [
         lambda: sessions[0].execute(text("SELECT 1")),
         sessions[1].commit,
-        roll_back_then_ask,
-        ask_on_an_idle_connection,
+        query_after_rollback,
+        query_on_idle_connection,
     ]
-    with frozen(postgres), ThreadPoolExecutor(len(acts)) as threads:
+    with freeze(postgres), ThreadPoolExecutor(len(acts)) as threads:
         found = list(threads.map(measure_hang, acts))
-        assert measure_hang(ask_on_an_idle_connection)[1] < AT_ONCE  # the silence is known by now
+        assert (
+            measure_hang(query_on_idle_connection)[1] < IMMEDIATE_SECONDS
+        )  # the silence is known by now
     assert [away for away, _ in found] == [True] * len(acts)
-    assert max(seconds for _, seconds in found) < IN_TIME
+    assert max(seconds for _, seconds in found) < DEADLINE_SECONDS
     for session in sessions:
         session.close()
-    wait_until(lambda: not measure_hang(ask_on_an_idle_connection)[0])
+    wait_until(lambda: not measure_hang(query_on_idle_connection)[0])
 
 
 def test_lost_connection_affects_only_its_own_request(make_service, postgres):

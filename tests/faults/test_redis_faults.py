@@ -25,68 +25,68 @@ BOUND = 1.5
 UNWRITABLE_BOUND = 2.3
 UNWRITABLE_FAULT = 10.0 if LONG else 3.0  # longer than the bound, otherwise nothing could exceed it
 FAILOVER_BOUND = 5.0
-SETTLED = 1.0  # one run of every watcher
+RECOVERY_SECONDS = 1.0  # one run of every watcher
 ENOUGH = 11  # sessions that were ended
-SLOWEST = 1.2  # a request that waits for Redis takes longer
+MAX_SECONDS = 1.2  # a request that waits for Redis takes longer
 
 
 @pytest.fixture(scope="module")
-def town(postgres_url, tmp_path_factory):
+def cluster(postgres_url, tmp_path_factory):
     delete_all_rows(postgres_url)
-    town = Cluster(postgres_url, tmp_path_factory.mktemp("town"))
-    yield town
-    town.close()
+    cluster = Cluster(postgres_url, tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    cluster.close()
 
 
 @pytest.fixture
-def ledger(town):
-    ledger = town.ledger()
+def ledger(cluster):
+    ledger = cluster.ledger()
     yield ledger
     ledger.stop()
-    heal(town)
+    heal(cluster)
 
 
-def heal(town: Cluster) -> None:
-    town.valkey.thaw()
-    if town.valkey.process.poll() is not None:
-        town.valkey.start()
-    client = town.redis()
+def heal(cluster: Cluster) -> None:
+    cluster.valkey.thaw()
+    if cluster.valkey.process.poll() is not None:
+        cluster.valkey.start()
+    client = cluster.redis()
     for name, value in (("maxmemory", "0"), ("min-replicas-to-write", "0"), ("requirepass", "")):
         try:
             client.config_set(name, value)
         except redis.AuthenticationError:
-            client = town.redis(password="other")
+            client = cluster.redis(password="other")
             client.config_set(name, value)
     client.close()
 
 
-def flush(town: Cluster) -> None:
-    town.redis().flushall()
+def flush(cluster: Cluster) -> None:
+    cluster.redis().flushall()
 
 
-def kill(town: Cluster) -> None:
-    town.valkey.kill()
+def kill(cluster: Cluster) -> None:
+    cluster.valkey.kill()
 
 
-def restart_empty(town: Cluster) -> None:
-    town.valkey.kill()
-    town.valkey.start()
+def restart_empty(cluster: Cluster) -> None:
+    cluster.valkey.kill()
+    cluster.valkey.start()
 
 
-def pause(town: Cluster) -> None:
-    town.valkey.freeze()
+def pause(cluster: Cluster) -> None:
+    cluster.valkey.freeze()
 
 
-def make_read_only(town: Cluster) -> None:
-    town.redis().config_set("min-replicas-to-write", "1")
+def make_read_only(cluster: Cluster) -> None:
+    cluster.redis().config_set("min-replicas-to-write", "1")
 
 
-def exhaust_memory(town: Cluster) -> None:
-    town.redis().config_set("maxmemory", "1")
+def exhaust_memory(cluster: Cluster) -> None:
+    cluster.redis().config_set("maxmemory", "1")
 
 
-def change_password(town: Cluster) -> None:
-    client = town.redis()
+def change_password(cluster: Cluster) -> None:
+    client = cluster.redis()
     client.config_set("requirepass", "other")
     client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
@@ -94,70 +94,70 @@ def change_password(town: Cluster) -> None:
 @pytest.mark.parametrize(
     "fault", [flush, kill, restart_empty, pause, make_read_only, exhaust_memory, change_password]
 )
-def test_redis_faults_revive_no_revoked_session_and_refuse_no_live_one(town, ledger, fault):
+def test_redis_faults_revive_no_revoked_session_and_refuse_no_live_one(cluster, ledger, fault):
     unwritable = fault in {make_read_only, exhaust_memory}
     ledger.start()
     ledger.run(CALM)
     broke_at = time.monotonic()
-    fault(town)
+    fault(cluster)
     ledger.run(UNWRITABLE_FAULT if unwritable else FAULT)
     mended_at = time.monotonic()
-    heal(town)
+    heal(cluster)
     ledger.run(AFTER)
     ledger.revoke_at_least(ENOUGH)
     ledger.stop()
-    time.sleep(SETTLED)
+    time.sleep(RECOVERY_SECONDS)
     asked_last = time.monotonic()
     ledger.check_everywhere()
 
-    whole = ledger.judge(bound=UNWRITABLE_BOUND if unwritable else BOUND)
+    whole = ledger.evaluate(bound=UNWRITABLE_BOUND if unwritable else BOUND)
     assert whole.ended >= ENOUGH, whole
-    assert whole.asked > 200, whole
+    assert whole.checks > 200, whole
     assert whole.wrongly_accepted == 0, whole
     assert whole.wrongly_refused == 0, whole
     assert set(whole.statuses) == {200, 401}, whole
     assert set(whole.ends) == {204}, whole
-    during = ledger.judge(bound=BOUND, since=broke_at, until=mended_at)
-    assert during.slowest < SLOWEST, during
-    last = ledger.judge(bound=0.0, since=asked_last)
+    during = ledger.evaluate(bound=BOUND, since=broke_at, until=mended_at)
+    assert during.slowest < MAX_SECONDS, during
+    last = ledger.evaluate(bound=0.0, since=asked_last)
     assert last.wrongly_accepted == 0, last
 
 
-def test_flush_after_many_revocations_revives_none(town, ledger):
+def test_flush_after_many_revocations_revives_none(cluster, ledger):
     for first in range(0, len(ledger.sessions), LOGINS):
         ledger.revoke_all_but_one(ledger.sessions[first : first + LOGINS])
     ended = sum(session.ended_at is not None for session in ledger.sessions)
     assert ended == USERS * (LOGINS - 1)
-    flush(town)
+    flush(cluster)
     ledger.check_everywhere()
-    seen = ledger.judge(bound=0.0)
+    seen = ledger.evaluate(bound=0.0)
     assert seen.wrongly_accepted == 0
     assert seen.wrongly_refused == 0
     assert seen.statuses[401] == 3 * ended
 
 
-def test_old_snapshot_revives_no_session(town, ledger, tmp_path):
+def test_old_snapshot_revives_no_session(cluster, ledger, tmp_path):
     """Redis restarts with a snapshot from before the revocations."""
     for session in ledger.sessions:
-        assert ledger.ask(session, ledger.replicas[0]) == 200
-    town.redis().save()
-    dump = town.valkey.folder / "dump.rdb"
+        assert ledger.check(session, ledger.replicas[0]) == 200
+    cluster.redis().save()
+    dump = cluster.valkey.folder / "dump.rdb"
     shutil.copy(dump, tmp_path / "old.rdb")
-    time.sleep(SETTLED)
+    time.sleep(RECOVERY_SECONDS)
     for _ in range(20):
         ledger.revoke_one()
-    town.valkey.kill()
+    cluster.valkey.kill()
     shutil.copy(tmp_path / "old.rdb", dump)
-    town.valkey.start()
+    cluster.valkey.start()
     back_at = time.monotonic()
     ledger.start()
     ledger.run(2.5)
     ledger.stop()
     dump.unlink(missing_ok=True)
-    seen = ledger.judge(bound=FAILOVER_BOUND)
+    seen = ledger.evaluate(bound=FAILOVER_BOUND)
     assert seen.wrongly_accepted == 0, seen
     assert seen.wrongly_refused == 0, seen
-    assert ledger.judge(bound=0.0, since=back_at + 2.0).wrongly_accepted == 0
+    assert ledger.evaluate(bound=0.0, since=back_at + 2.0).wrongly_accepted == 0
 
 
 def test_failover_during_a_watcher_run_is_detected(make_service, redis_url):
@@ -198,21 +198,21 @@ def test_failover_during_a_watcher_run_is_detected(make_service, redis_url):
     server.close()
 
 
-def test_process_killed_before_publishing_is_repaired_by_others(town, ledger):
+def test_process_killed_before_publishing_is_repaired_by_others(cluster, ledger):
     """A process acknowledges logouts, cannot publish them, and is killed.
 
     The other processes have these sessions in their caches.
     """
     alone = LiveServer(
-        town.folder / f"alone-{find_free_port()}.log",
-        env={**town.env, "DOORWARD_REDIS_URL": f"redis://127.0.0.1:{find_free_port()}/0"},
+        cluster.folder / f"alone-{find_free_port()}.log",
+        env={**cluster.env, "DOORWARD_REDIS_URL": f"redis://127.0.0.1:{find_free_port()}/0"},
     )
     try:
-        ledger.replicas = town.replicas
+        ledger.replicas = cluster.replicas
         leaving = ledger.sessions[1:40:2]
         for session in leaving:
-            assert ledger.ask(session, town.replicas[0]) == 200
-        records = len(list(town.redis().scan_iter("dw1:*:s:*")))
+            assert ledger.check(session, cluster.replicas[0]) == 200
+        records = len(list(cluster.redis().scan_iter("dw1:*:s:*")))
         assert records >= len(leaving)
         ledger.start()
         for _ in leaving:
@@ -220,21 +220,21 @@ def test_process_killed_before_publishing_is_repaired_by_others(town, ledger):
     finally:
         alone.kill()
     killed_at = time.monotonic()
-    assert ledger.judge(bound=0.0).ends == {204: len(leaving)}
-    ledger.run(BOUND + SETTLED)
+    assert ledger.evaluate(bound=0.0).ends == {204: len(leaving)}
+    ledger.run(BOUND + RECOVERY_SECONDS)
     ledger.stop()
     ledger.check_everywhere()
-    seen = ledger.judge(bound=BOUND)
+    seen = ledger.evaluate(bound=BOUND)
     assert seen.wrongly_accepted == 0, seen
     assert seen.latest_wrong_acceptance > 0, "nobody noticed that Redis had not been told"
     assert seen.wrongly_refused == 0, seen
-    assert ledger.judge(bound=0.0, since=killed_at + BOUND).wrongly_accepted == 0
+    assert ledger.evaluate(bound=0.0, since=killed_at + BOUND).wrongly_accepted == 0
 
 
 class Broken(LiveServer):
     """A check that accepts every token with a valid signature."""
 
-    def begun(self, log):
+    def start_process(self, log):
         command = [sys.executable, "-m", "tests.faults.broken_service", *self.words]
         return subprocess.Popen(
             command,
@@ -247,14 +247,14 @@ class Broken(LiveServer):
         )
 
 
-def test_ledger_detects_a_broken_check(town, ledger):
+def test_ledger_detects_a_broken_check(cluster, ledger):
     """Check that the ledger itself can fail."""
-    broken = Broken(town.folder / f"broken-{find_free_port()}.log", env=town.env)
+    broken = Broken(cluster.folder / f"broken-{find_free_port()}.log", env=cluster.env)
     try:
-        ledger.replicas = [*town.replicas[:2], broken]
+        ledger.replicas = [*cluster.replicas[:2], broken]
         for _ in range(5):
             ledger.revoke_one()
         ledger.check_everywhere()
     finally:
         broken.kill()
-    assert ledger.judge(bound=0.0).wrongly_accepted > 0
+    assert ledger.evaluate(bound=0.0).wrongly_accepted > 0

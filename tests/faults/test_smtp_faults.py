@@ -17,8 +17,10 @@ from tests.live import Worker
 from tests.postgres import find_free_port
 
 WORKERS = 3
-MAILS, KILLS, BETWEEN = (400, 4, 60) if LONG else (120, 2, 30)  # emails between two kills
-WITHIN = 60  # seconds
+MAILS, KILLS, EMAILS_BETWEEN_KILLS = (
+    (400, 4, 60) if LONG else (120, 2, 30)
+)  # emails between two kills
+DELIVERY_SECONDS = 60  # seconds
 
 
 class Moody:
@@ -62,7 +64,7 @@ def enqueue(service) -> None:
                 )
 
 
-def end_leases_of_the_dead(service) -> None:
+def expire_leases(service) -> None:
     """Expire the leases of killed processes, as if 90 seconds had passed."""
     with service.open_database() as db:
         db.execute(
@@ -84,17 +86,17 @@ def test_no_email_is_lost_or_sent_under_two_message_ids(
     )
     workers = [Worker(log, env) for _ in range(WORKERS)]
     kills = itertools.cycle(range(WORKERS))
-    killed, end = 0, time.monotonic() + WITHIN
+    killed, end = 0, time.monotonic() + DELIVERY_SECONDS
     while (
         service.scalar("SELECT count(*) FROM outbox WHERE state = 'queued'")
         and time.monotonic() < end
     ):
-        if killed < KILLS and len(handler.taken) > BETWEEN * (killed + 1):
+        if killed < KILLS and len(handler.taken) > EMAILS_BETWEEN_KILLS * (killed + 1):
             index = next(kills)
             workers[index].kill()
             workers[index] = Worker(log, env)
             killed += 1
-            end_leases_of_the_dead(service)
+            expire_leases(service)
         time.sleep(0.02)
     for worker in workers:
         worker.stop()

@@ -42,7 +42,7 @@ class _Answering(BaseHTTPRequestHandler):
     server: _Server
 
     def handle_any(self) -> None:
-        received = Received(self.command, self.path, list(self.headers.items()), self._body())
+        received = Received(self.command, self.path, list(self.headers.items()), self._read_body())
         self.server.received.append(received)
         if self.headers.get("Upgrade"):
             self._echo()
@@ -61,7 +61,7 @@ class _Answering(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = handle_any  # noqa: N815 - http.server calls them so
 
-    def _body(self) -> bytes:
+    def _read_body(self) -> bytes:
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
             return self.rfile.read(int(self.headers.get("Content-Length", "0")))
         body = b""
@@ -121,15 +121,15 @@ class Wire:
 
     def __init__(self, port: int) -> None:
         self.servers = port
-        self.said: list[bytes] = []
-        self.instead: bytes | None = None
+        self.traffic: list[bytes] = []
+        self.replacement: bytes | None = None
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def asked(self, tag: str) -> list[bytes]:
+    def find_traffic(self, tag: str) -> list[bytes]:
         """Return the traffic of each connection that contains the text."""
-        return [said for said in self.said if tag.encode() in said]
+        return [received for received in self.traffic if tag.encode() in received]
 
     def close(self) -> None:
         self.listener.close()
@@ -138,24 +138,24 @@ class Wire:
         with suppress(*REFUSALS):
             while True:
                 connection, _ = self.listener.accept()
-                threading.Thread(target=self._carry, args=(connection,), daemon=True).start()
+                threading.Thread(target=self._forward, args=(connection,), daemon=True).start()
 
-    def _carry(self, near: socket.socket) -> None:
-        index = len(self.said)
-        self.said.append(b"")
+    def _forward(self, near: socket.socket) -> None:
+        index = len(self.traffic)
+        self.traffic.append(b"")
         with near, suppress(*REFUSALS):
-            if self.instead is not None:
+            if self.replacement is not None:
                 near.recv(65536)
-                near.sendall(self.instead)
+                near.sendall(self.replacement)
                 near.shutdown(socket.SHUT_WR)
                 return
             with socket.create_connection(("127.0.0.1", self.servers), 5) as far:
                 far.settimeout(None)
                 threading.Thread(target=_pump, args=(far, near), daemon=True).start()
                 while text := near.recv(65536):
-                    self.said[index] += text
-                    if self.instead is not None:  # a connection that was kept open from before
-                        near.sendall(self.instead)
+                    self.traffic[index] += text
+                    if self.replacement is not None:  # a connection that was kept open from before
+                        near.sendall(self.replacement)
                         near.shutdown(socket.SHUT_WR)
                         return
                     far.sendall(text)

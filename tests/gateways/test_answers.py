@@ -19,7 +19,7 @@ KEPT = 8  # connections to Doorward that a gateway may have kept
 WITHOUT_DOCUMENTS = {"traefik"}  # it has no answers of its own but a line of text
 
 
-def problem(site, answer) -> dict:
+def read_problem(site, answer) -> dict:
     if site.gateway.name in WITHOUT_DOCUMENTS:
         return {"status": answer.status}
     assert answer.one("Content-Type") == "application/problem+json"
@@ -77,7 +77,7 @@ def test_rate_limited_key_gets_retry_after(site):
 def test_unexpected_check_answer_never_passes(site, status):
     """Doorward never sends these statuses, but another server at its port could."""
     head = f"HTTP/1.1 {status} Strange\r\nLocation: http://{DOORWARD}/\r\nX-Auth-Subject: acc_mallory\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    with instead(site, head.encode()):
+    with replace_answers(site, head.encode()):
         answer = site.call("GET", "/", build_bearer(site.ann.sign_in()))
     assert answer.status == 503 or (answer.status == status and site.gateway.name != "nginx")
     assert not site.received
@@ -89,7 +89,7 @@ def test_unexpected_check_answer_never_passes(site, status):
     ids=["nothing", "half", "junk", "short"],
 )
 def test_broken_check_answer_never_passes(site, bytes_):
-    with instead(site, bytes_):
+    with replace_answers(site, bytes_):
         answer = site.call("GET", "/", build_bearer(site.ann.sign_in()))
     if bytes_.startswith(b"HTTP/1.1 200 OK"):
         # The status is 200, but the body is truncated. Only Traefik reads the body of a 200.
@@ -101,7 +101,7 @@ def test_broken_check_answer_never_passes(site, bytes_):
 
 def test_unknown_policy_is_a_fault_and_not_a_refusal(site):
     head = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 60\r\nX-Auth-Error: unknown_policy\r\nContent-Type: application/problem+json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
-    with instead(site, head):
+    with replace_answers(site, head):
         answer = site.call("GET", "/", build_bearer(site.ann.sign_in()))
     assert (answer.status, answer.one("Retry-After")) == (
         503,
@@ -126,7 +126,7 @@ def test_upstream_responses_pass_unchanged(site, status):
 # Doorward is down.
 
 
-def settled(site, ask):
+def retry_stale_connections(site, ask):
     """Repeat the request until no connection to the stopped Doorward is left, as Traefik answers 500 on those."""
     answer = ask()
     for _ in range(KEPT if site.gateway.name == "traefik" else 0):
@@ -142,14 +142,16 @@ def test_nothing_passes_while_doorward_is_down(all_sites):
     try:
         for site in all_sites:
             for headers in (build_bearer(token), []):
-                answer = settled(
+                answer = retry_stale_connections(
                     site, lambda site=site, headers=headers: site.call("GET", "/", headers)
                 )
                 assert (answer.status, answer.one("Retry-After")) == (503, "5"), (
                     site.gateway.log.read_text()[-2000:]
                 )
-                assert problem(site, answer)["status"] == 503
-            own = settled(site, lambda site=site: site.call("GET", "/v1/methods", host=DOORWARD))
+                assert read_problem(site, answer)["status"] == 503
+            own = retry_stale_connections(
+                site, lambda site=site: site.call("GET", "/v1/methods", host=DOORWARD)
+            )
             assert (own.status, own.one("Retry-After")) == (503, "5"), site.gateway.name
             assert not site.received
     finally:
@@ -186,10 +188,10 @@ def test_silent_upstream_is_its_own_fault(site):
 
 
 @contextmanager
-def instead(site, answer: bytes):
+def replace_answers(site, answer: bytes):
     """Replace Doorward's responses by this one."""
-    site.wire.instead = answer
+    site.wire.replacement = answer
     try:
         yield
     finally:
-        site.wire.instead = None
+        site.wire.replacement = None

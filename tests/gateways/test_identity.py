@@ -17,9 +17,9 @@ def test_live_session_passes_with_identity_headers(site):
     assert (answer.status, answer.body) == (200, b"from the application")
     [received] = site.received
     assert (received.method, received.path) == ("GET", "/orders?page=2")
-    told = read_identity(received)
-    identity = told.pop("X-Auth-Identity")
-    assert told == {
+    headers = read_identity(received)
+    identity = headers.pop("X-Auth-Identity")
+    assert headers == {
         "X-Auth-Subject": site.ann.account_id,
         "X-Auth-Username": "ann",
         "X-Auth-Roles": "",
@@ -47,8 +47,8 @@ def test_api_key_passes_with_identity_headers(site, how):
     key = site.ann.make_key()
     headers = build_bearer(key["key"]) if how == "Authorization" else [(how, key["key"])]
     assert site.call("GET", "/", headers).status == 200
-    told = read_identity(site.received[0])
-    assert (told["X-Auth-Subject"], told["X-Auth-Key"], told["X-Auth-Session"]) == (
+    identity = read_identity(site.received[0])
+    assert (identity["X-Auth-Subject"], identity["X-Auth-Key"], identity["X-Auth-Session"]) == (
         site.ann.account_id,
         key["id"],
         "",
@@ -127,7 +127,7 @@ def test_key_passes_a_policy_with_its_own_scopes(site):
 # Identity headers of the client.
 
 
-def spoofed(value: str) -> list[tuple[str, str]]:
+def build_spoofed_headers(value: str) -> list[tuple[str, str]]:
     """Return every identity header in every spelling, three times."""
     names = [
         "{}".join(name.split("-")).format(*dashes)
@@ -137,23 +137,23 @@ def spoofed(value: str) -> list[tuple[str, str]]:
     return [(spelling(name), value) for name in names for spelling in (str, str.lower, str.upper)]
 
 
-def in_pieces(headers: list[tuple[str, str]], most: int = 60) -> list[list[tuple[str, str]]]:
+def split_headers(headers: list[tuple[str, str]], most: int = 60) -> list[list[tuple[str, str]]]:
     """Split the headers, because servers limit their number."""
     return [headers[start : start + most] for start in range(0, len(headers), most)]
 
 
 def test_no_variant_of_an_identity_header_comes_from_the_client(site):
     token = site.ann.sign_in()
-    for piece in in_pieces(spoofed("acc_mallory")):
+    for piece in split_headers(build_spoofed_headers("acc_mallory")):
         assert site.call("GET", "/", [*build_bearer(token), *piece]).status == 200
     for received in site.received:
-        told = read_identity(received)
-        assert (told["X-Auth-Subject"], told["X-Auth-Key"]) == (site.ann.account_id, "")
+        identity = read_identity(received)
+        assert (identity["X-Auth-Subject"], identity["X-Auth-Key"]) == (site.ann.account_id, "")
         assert not [name for name, value in received.headers if "mallory" in value]
 
 
 def test_identity_headers_without_a_credential_do_not_pass(site):
-    for piece in in_pieces(spoofed("acc_mallory")):
+    for piece in split_headers(build_spoofed_headers("acc_mallory")):
         assert site.call("GET", "/", piece).status == 401
     assert not site.received
 
@@ -192,12 +192,12 @@ def test_client_cannot_make_the_gateway_drop_headers(site, hop):
     if answer.status in {400, 401}:
         assert not site.received
         return
-    told = read_identity(site.received[0])
-    assert (told["X-Auth-Subject"], told["X-Auth-Session"]) == (
+    identity = read_identity(site.received[0])
+    assert (identity["X-Auth-Subject"], identity["X-Auth-Session"]) == (
         site.ann.account_id,
         site.ann.tokens["session_id"],
     )
-    assert told["X-Auth-Identity"]
+    assert identity["X-Auth-Identity"]
     assert site.received[0].read_as("X-Forwarded-For") == ["127.0.0.1"]
 
 
@@ -212,12 +212,16 @@ FORWARDED = (
 
 
 def test_client_ip_address_is_the_one_the_gateway_saw(site):
-    lies = [(name.replace("-", dash), "203.0.113.9") for name in FORWARDED for dash in "-_."]
-    lies += [
+    spoofed_headers = [
+        (name.replace("-", dash), "203.0.113.9") for name in FORWARDED for dash in "-_."
+    ]
+    spoofed_headers += [
         (name, "203.0.113.9")
         for name in ("Forwarded", "X-Real-IP", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-For")
     ]
-    assert site.call("GET", "/", [*build_bearer(site.ann.sign_in()), *lies]).status == 200
+    assert (
+        site.call("GET", "/", [*build_bearer(site.ann.sign_in()), *spoofed_headers]).status == 200
+    )
     [received] = site.received
     assert received.read_as("X-Forwarded-For") == ["127.0.0.1"]
     assert received.read_as("X-Forwarded-Proto") == ["http"]

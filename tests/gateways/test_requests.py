@@ -52,9 +52,11 @@ def test_body_goes_to_the_upstream_and_not_to_doorward(site, how):
         )
     assert answer.status == 200
     assert site.received[0].body == body
-    asked = site.wire.asked(site.ann.access)
-    assert asked
-    assert not [said for said in asked if body[:20] in said or b"chunked" in said.lower()]
+    traffic = site.wire.find_traffic(site.ann.access)
+    assert traffic
+    assert not [
+        received for received in traffic if body[:20] in received or b"chunked" in received.lower()
+    ]
 
 
 def test_body_of_a_refused_request_is_not_forwarded(site):
@@ -72,8 +74,8 @@ def test_check_carries_no_cookies_query_or_host_of_the_request(site):
     assert site.call("GET", f"/orders?policy=admin&secret={secret}", headers).status == 200
     assert site.received[0].path == f"/orders?policy=admin&secret={secret}"
     assert site.received[0].named("Cookie") == [f"session={secret}"]
-    [asked] = site.wire.asked(site.ann.access)
-    mine = next(part for part in asked.split(b"GET /authz/") if site.ann.access.encode() in part)
+    [traffic] = site.wire.find_traffic(site.ann.access)
+    mine = next(part for part in traffic.split(b"GET /authz/") if site.ann.access.encode() in part)
     line = mine.partition(b"\r\n")[0]
     assert line in {
         b"auth-request/default HTTP/1.1",
@@ -81,8 +83,8 @@ def test_check_carries_no_cookies_query_or_host_of_the_request(site):
         b"ext-authz/default HTTP/1.1",
     }
     # Caddy and Traefik send the requested URL, which Doorward ignores.
-    told = [text for text in mine.split(b"\r\n") if secret.encode() in text]
-    assert all(text.lower().startswith(b"x-forwarded-uri:") for text in told)
+    lines = [text for text in mine.split(b"\r\n") if secret.encode() in text]
+    assert all(text.lower().startswith(b"x-forwarded-uri:") for text in lines)
 
 
 @pytest.mark.parametrize(
@@ -201,13 +203,13 @@ def test_websockets_are_checked_and_then_forwarded(site):
         in site.gateway.raw(f"{head}\r\n".encode(), b"\r\n\r\n").partition(b"\r\n")[0] + b" "
     )
     assert not site.received
-    said = site.gateway.raw(
+    received = site.gateway.raw(
         f"{head}Authorization: Bearer {site.ann.sign_in()}\r\n\r\n".encode(),
         b"\r\n\r\n",
         then=b"hello there",
     )
-    assert said.startswith(b"HTTP/1.1 101 ")
-    assert said.endswith(b"hello there")
+    assert received.startswith(b"HTTP/1.1 101 ")
+    assert received.endswith(b"hello there")
     assert read_identity(site.received[0])["X-Auth-Subject"] == site.ann.account_id
 
 
@@ -242,10 +244,10 @@ def test_incomplete_body_is_not_sent_to_doorward(site):
     with socket.create_connection(("127.0.0.1", site.gateway.ports.web), 10) as connection:
         connection.sendall(f"{head}{{".encode())
         time.sleep(0.3)
-        assert not site.wire.asked(site.tag)
+        assert not site.wire.find_traffic(site.tag)
         connection.sendall(b" " * 38 + b"}")
         assert b" 422 " in connection.recv(4096)
-    assert site.wire.asked(site.tag)
+    assert site.wire.find_traffic(site.tag)
 
 
 def test_oversized_body_does_not_reach_doorward(site):
@@ -277,12 +279,12 @@ def test_gateway_routes_are_not_public(site, path):
 
 def test_doorward_sees_the_real_client_ip_address(site):
     agent = f"tests-{site.tag}"
-    lies = [
+    spoofed_headers = [
         ("X-Forwarded-For", "203.0.113.9"),
         ("X-Forwarded-For", "198.51.100.7"),
         ("X_Forwarded_For", "203.0.113.9"),
     ]
-    headers = [("Content-Type", "application/json"), ("User-Agent", agent), *lies]
+    headers = [("Content-Type", "application/json"), ("User-Agent", agent), *spoofed_headers]
     site.call(
         "POST",
         "/v1/login",
@@ -310,7 +312,7 @@ def test_emailed_link_is_in_no_log(site, kind):
         body=b"",
     )
     site.call("GET", f"/{kind}/{token}", build_bearer(site.ann.sign_in()))
-    output = everything_logged(site)
+    output = read_full_log(site)
     if site.gateway.name != "traefik":  # whose log has no paths
         assert f"/{kind}/" in output
     assert token not in output
@@ -321,12 +323,12 @@ def test_credentials_are_in_no_log(site):
     site.call("GET", "/", build_bearer(site.ann.access))
     site.call("GET", "/", [("X-API-Key", key), ("Cookie", f"session={key}")])
     site.call("GET", f"/?api_key={key}")
-    output = everything_logged(site)
+    output = read_full_log(site)
     assert key not in output
     assert site.ann.access not in output
 
 
-def everything_logged(site) -> str:
+def read_full_log(site) -> str:
     """Send one more request and return the output, which then contains the earlier requests."""
     before = len(site.gateway.log.read_text())
     method = "DELETE" if site.gateway.name == "traefik" else "GET"

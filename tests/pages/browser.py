@@ -133,7 +133,7 @@ def start_device_login(service: Service, **changes: Any) -> dict[str, Any]:
 
 def claim_device_login(browser: Browser, **changes: Any) -> tuple[str, dict[str, Any]]:
     """Start a device login and claim it. Return its page and the response to the machine."""
-    asked = start_device_login(browser.service, **changes)
-    answer = browser.post("/login/activate", {"user_code": asked["user_code"]})
+    device_login = start_device_login(browser.service, **changes)
+    answer = browser.post("/login/activate", {"user_code": device_login["user_code"]})
     assert answer.status_code == 303, answer.text
-    return answer.headers["Location"], asked
+    return answer.headers["Location"], device_login

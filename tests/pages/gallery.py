@@ -22,7 +22,7 @@ COMMON = "password20242024"
 UNKNOWN_CODE = "BCDF-GHJK"
 
 
-def every_page(site: Site, page: Page) -> Iterator[str]:
+def visit_pages(site: Site, page: Page) -> Iterator[str]:
     """Yield the name of each page while the browser shows it."""
     yield from visit_email_links(site, page)
     ann = site.person("ann")
@@ -75,14 +75,14 @@ def visit_sign_in(site: Site, page: Page, ann: Actor) -> Iterator[str]:
 
 
 def visit_device_logins(site: Site, page: Page) -> Iterator[str]:
-    asked = site.machine(scope=None)
+    device_login = site.machine(scope=None)
     page.goto(site.url + "/login/activate")
     yield "activate"
-    page.goto(asked["verification_uri_complete"])
+    page.goto(device_login["verification_uri_complete"])
     yield "activate-by-link"
     enter_code(page, UNKNOWN_CODE)
     yield "activate-unknown-code"
-    enter_code(page, asked["user_code"])
+    enter_code(page, device_login["user_code"])
     yield "request"
     at = page.url
     page.goto(at.partition("?")[0])
@@ -102,24 +102,26 @@ def visit_device_logins(site: Site, page: Page) -> Iterator[str]:
     submit(page)
     submit(page, "/approve")
     yield "approved"
-    site.service.actor("machine").call("POST", "/oauth/token", data=poll(asked["device_code"]))
+    site.service.actor("machine").call(
+        "POST", "/oauth/token", data=poll(device_login["device_code"])
+    )
     page.reload()
     yield "connected"
     for decision, name in (("/deny", "denied"), ("/suspicious", "reported")):
         claim(site, page, scope="orders:read orders:write")
         submit(page, decision)
         yield name
-    asked = claim(site, page)
+    device_login = claim(site, page)
     site.service.actor("machine").post(
-        "/v1/login-sessions/cancel", {"device_code": asked["device_code"]}
+        "/v1/login-sessions/cancel", {"device_code": device_login["device_code"]}
     )
     submit(page, "/deny")
     yield "too-late-to-decide"
-    page.goto(f"{site.url}/login/requests/{asked['session_id']}")
+    page.goto(f"{site.url}/login/requests/{device_login['session_id']}")
     yield "canceled"
-    asked = claim(site, page)
+    device_login = claim(site, page)
     site.service.clock.push(minutes=11)
-    page.goto(f"{site.url}/login/requests/{asked['session_id']}")
+    page.goto(f"{site.url}/login/requests/{device_login['session_id']}")
     yield "expired"
     page.goto(f"{site.url}/login/requests/ses_0000000000000000000000")
     yield "not-found"
@@ -178,10 +180,10 @@ def enter_code(page: Page, code: str) -> None:
 
 def claim(site: Site, page: Page, **changes: str) -> dict[str, str]:
     """Start a device login and claim it in the browser."""
-    asked = site.machine(**changes)
+    device_login = site.machine(**changes)
     page.goto(site.url + "/login/activate")
-    enter_code(page, asked["user_code"])
-    return asked
+    enter_code(page, device_login["user_code"])
+    return device_login
 
 
 def set_password(page: Page, new: str, again: str) -> None:
@@ -204,5 +206,5 @@ def poll(device_code: str) -> dict[str, str]:
     }
 
 
-def path_of(page: Page) -> str:
+def get_path(page: Page) -> str:
     return urlsplit(page.url).path

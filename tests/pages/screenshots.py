@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 
 from app.adapters import logs, migrations
-from tests.pages.gallery import every_page
+from tests.pages.gallery import visit_pages
 from tests.pages.palette import reduce_colors
-from tests.pages.site import MISSING, Site, browser, executable
+from tests.pages.site import MISSING, Site, find_chromium, open_browser
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images" / "pages"
 WIDTHS = {"phone": 390, "desktop": 1280}
@@ -20,7 +20,7 @@ SHOWN = """sign-in activate request approved sessions confirm forgot reset""".sp
 
 
 def main() -> None:
-    if executable() is None:
+    if find_chromium() is None:
         sys.exit(MISSING)
     logs.configure_logging(io.StringIO())
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -29,13 +29,15 @@ def main() -> None:
         url = f"sqlite:///{folder}/doorward.db"
         migrations.upgrade(url)
         site = Site(url)
-        with browser() as chromium:
-            draw(site, chromium.new_page(user_agent="Mozilla/5.0 (X11; Linux x86_64) Chrome/145.0"))
+        with open_browser() as chromium:
+            save_screenshots(
+                site, chromium.new_page(user_agent="Mozilla/5.0 (X11; Linux x86_64) Chrome/145.0")
+            )
         site.close()
 
 
-def draw(site, page) -> None:
-    for name in every_page(site, page):
+def save_screenshots(site, page) -> None:
+    for name in visit_pages(site, page):
         if name not in SHOWN:
             continue
         page.wait_for_load_state()

@@ -71,17 +71,17 @@ class Site:
         self.service.close()
 
 
-def executable() -> str | None:
+def find_chromium() -> str | None:
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
 @contextmanager
-def browser() -> Iterator[Browser]:
+def open_browser() -> Iterator[Browser]:
     """Start Chromium for one test module. Its event loop would disturb other modules."""
     alone = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
-            executable_path=executable(),
+            executable_path=find_chromium(),
             args=[*alone, "--disable-dev-shm-usage"],
             timeout=START_TIMEOUT_MS,
         )

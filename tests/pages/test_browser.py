@@ -25,14 +25,14 @@ from tests.pages.gallery import (
     WRONG,
     claim,
     enter_code,
-    every_page,
-    path_of,
+    get_path,
     poll,
     set_password,
     sign_in,
     submit,
+    visit_pages,
 )
-from tests.pages.site import MISSING, Site, browser, executable
+from tests.pages.site import MISSING, Site, find_chromium, open_browser
 
 WCAG = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 LOOKS = [("light", 320), ("dark", 1280)]  # each scheme and each width once, because axe is slow
@@ -51,10 +51,10 @@ expect.set_options(timeout=30_000)  # on a busy machine
 
 @pytest.fixture(scope="module")
 def chromium():
-    if executable() is None:
+    if find_chromium() is None:
         assert os.environ.get("CI") != "true", MISSING
         pytest.skip(MISSING)
-    with browser() as started:
+    with open_browser() as started:
         yield started
 
 
@@ -92,13 +92,13 @@ def open_page(chromium, site):
 class Poller(threading.Thread):
     """A machine that polls until its device login is decided."""
 
-    def __init__(self, site: Site, asked: dict) -> None:
+    def __init__(self, site: Site, device_login: dict) -> None:
         super().__init__(daemon=True)
         self.url, self.form = (
             f"{site.url}/oauth/token",
-            urllib.parse.urlencode(poll(asked["device_code"])).encode(),
+            urllib.parse.urlencode(poll(device_login["device_code"])).encode(),
         )
-        self.told: list[dict] = []
+        self.answers: list[dict] = []
         self.start()
 
     def run(self) -> None:
@@ -106,27 +106,27 @@ class Poller(threading.Thread):
         while time.monotonic() < end:
             try:
                 with urllib.request.urlopen(self.url, self.form, timeout=10) as answer:
-                    self.told.append(json.load(answer))
+                    self.answers.append(json.load(answer))
                     return
             except urllib.error.HTTPError as error:
-                self.told.append(json.load(error))
+                self.answers.append(json.load(error))
             except OSError:  # the test has ended
                 return
-            if self.told[-1]["error"] not in {"authorization_pending", "slow_down"}:
+            if self.answers[-1]["error"] not in {"authorization_pending", "slow_down"}:
                 return
             time.sleep(0.5)
 
     def wait_for_two_polls(self) -> None:
         """Wait for two more responses, so that everything done before has taken effect."""
-        seen, end = len(self.told), time.monotonic() + 20
-        while len(self.told) < seen + 2 and self.is_alive():
+        seen, end = len(self.answers), time.monotonic() + 20
+        while len(self.answers) < seen + 2 and self.is_alive():
             assert time.monotonic() < end
             time.sleep(0.05)
 
     def answer(self) -> dict:
         self.join(30)
         assert not self.is_alive()
-        return self.told[-1]
+        return self.answers[-1]
 
 
 def expect_state(page, state) -> None:
@@ -142,7 +142,7 @@ def expect_problem(page, code: str) -> None:
     expect(page.locator("[data-problem]")).to_have_attribute("data-problem", code)
 
 
-def expect_no_access(site, page, name, request, asked):
+def expect_no_access(site, page, name, request, device_login):
     """Expect that another user with the same link sees what an unknown link shows."""
     page.goto(request)
     sign_in(page, name, PASSWORD)
@@ -151,28 +151,28 @@ def expect_no_access(site, page, name, request, asked):
     page.goto(f"{site.url}/login/requests/ses_0000000000000000000000")
     assert page.locator("main").inner_text() == nothing
     page.goto(f"{site.url}/login/activate")
-    enter_code(page, asked["user_code"])
+    enter_code(page, device_login["user_code"])
     expect_problem(page, "unknown_user_code")
 
 
 def test_device_is_approved_another_denied_and_neither_is_public(site, open_page):
     ann = site.person("ann")
     site.person("bob")
-    asked = site.machine()
-    waiting = Poller(site, asked)
+    device_login = site.machine()
+    poller = Poller(site, device_login)
     page = open_page()
 
     # A link only leads to the sign-in page and fills in the code.
-    page.goto(asked["verification_uri_complete"])
-    assert path_of(page) == "/login"
+    page.goto(device_login["verification_uri_complete"])
+    assert get_path(page) == "/login"
     sign_in(page, "ann", WRONG)
     expect_problem(page, "invalid_credentials")
     sign_in(page, "ann", PASSWORD)
-    expect(page.locator("#user_code")).to_have_value(asked["user_code"])
+    expect(page.locator("#user_code")).to_have_value(device_login["user_code"])
     for _ in range(2):
         page.reload()
-    waiting.wait_for_two_polls()
-    assert {answer["error"] for answer in waiting.told} <= {"authorization_pending", "slow_down"}
+    poller.wait_for_two_polls()
+    assert {answer["error"] for answer in poller.answers} <= {"authorization_pending", "slow_down"}
     assert site.service.scalar("SELECT state FROM login_sessions") == "pending"
 
     # The page shows the request, and nothing is decided yet.
@@ -184,35 +184,35 @@ def test_device_is_approved_another_denied_and_neither_is_public(site, open_page
         "Backup of Tuesday",
         "203.0.113.7",
         "backup/2.1",
-        asked["check_phrase"],
-        asked["user_code"],
+        device_login["check_phrase"],
+        device_login["user_code"],
     ):
         assert words in seen
     request = page.url
     page.reload()
-    waiting.wait_for_two_polls()
-    assert waiting.is_alive()
+    poller.wait_for_two_polls()
+    assert poller.is_alive()
 
-    expect_no_access(site, open_page(), "bob", request, asked)
-    assert waiting.is_alive()
+    expect_no_access(site, open_page(), "bob", request, device_login)
+    assert poller.is_alive()
 
     submit(page, "/approve")
     expect_state(page, APPROVED)
-    tokens = waiting.answer()
-    assert tokens["session_id"] == asked["session_id"]
+    tokens = poller.answer()
+    assert tokens["session_id"] == device_login["session_id"]
     assert ann.whoami(tokens["access_token"]).json["username"] == "ann"
     page.reload()
     expect_state(page, "live")
 
     second = claim(site, page, client_name="Somebody", scope="orders:read")
-    waiting = Poller(site, second)
+    poller = Poller(site, second)
     expect(page.locator("main")).to_contain_text("orders:read")
-    waiting.wait_for_two_polls()
+    poller.wait_for_two_polls()
     submit(page, "/deny")
     expect_state(page, "denied")
-    assert waiting.answer() == {
+    assert poller.answer() == {
         "error": "access_denied",
-        "error_description": waiting.told[-1]["error_description"],
+        "error_description": poller.answers[-1]["error_description"],
     }
 
     # The machine is listed, and its session is revoked from there.
@@ -226,14 +226,14 @@ def test_device_is_approved_another_denied_and_neither_is_public(site, open_page
     submit(page, "/login/out")
     expect_page(page, "signed_out")
     page.goto(f"{site.url}/login/sessions")
-    assert path_of(page) == "/login"
+    assert get_path(page) == "/login"
 
 
 def test_keyboard_only_in_german_with_reauthentication(site, open_page):
     site.person("ann")
     page = open_page(locale="de-AT")
-    asked = site.machine()
-    waiting = Poller(site, asked)
+    device_login = site.machine()
+    poller = Poller(site, device_login)
 
     def focus(element: str) -> None:
         """Press Tab until an element, or a button of a form, has a visible focus."""
@@ -256,7 +256,7 @@ def test_keyboard_only_in_german_with_reauthentication(site, open_page):
     type_into("password", PASSWORD)
     page.keyboard.press("Enter")
     expect_page(page, "activate")
-    type_into("user_code", asked["user_code"].lower().replace("-", " "))
+    type_into("user_code", device_login["user_code"].lower().replace("-", " "))
     page.keyboard.press("Enter")
     expect_state(page, "claimed")
 
@@ -267,12 +267,12 @@ def test_keyboard_only_in_german_with_reauthentication(site, open_page):
     before = page.context.cookies()[0]["value"]
     type_into("password", PASSWORD)
     page.keyboard.press("Enter")
-    expect(page.locator("main")).to_contain_text(asked["user_code"])
+    expect(page.locator("main")).to_contain_text(device_login["user_code"])
     assert page.context.cookies()[0]["value"] != before
     focus("/approve")
     page.keyboard.press("Enter")
     expect_state(page, APPROVED)
-    assert waiting.answer()["token_type"] == "Bearer"
+    assert poller.answer()["token_type"] == "Bearer"
 
     # The browser scrolls to the reason and focuses the invalid field.
     page.goto(f"{site.url}/login/sessions")
@@ -344,9 +344,9 @@ def test_form_on_another_origin_has_no_effect(site, open_page, evil_port):
     page = open_page(java_script_enabled=True)
     page.goto(f"{site.url}/login")
     sign_in(page, "ann", PASSWORD)
-    asked = claim(site, page)
-    at = f"/login/requests/{asked['session_id']}"
-    code = {"user_code": asked["user_code"]}
+    device_login = claim(site, page)
+    at = f"/login/requests/{device_login['session_id']}"
+    code = {"user_code": device_login["user_code"]}
     attacks = [
         (f"{at}/approve", code),
         (f"{at}/deny", {}),
@@ -396,11 +396,12 @@ def test_axe_finds_no_violation_on_any_page(site, open_page):
     except npm.NoRegistry as missing:
         pytest.skip(str(missing))
     page = open_page(java_script_enabled=True)
-    said, found, names = [], {}, []
+    console_errors, found, names = [], {}, []
     page.on(
-        "console", lambda message: said.append(message.text) if message.type == "error" else None
+        "console",
+        lambda message: console_errors.append(message.text) if message.type == "error" else None,
     )
-    for name in every_page(site, page):
+    for name in visit_pages(site, page):
         names.append(name)
         page.wait_for_load_state()  # sizes are final once the stylesheet is loaded
         page.evaluate(axe)
@@ -418,9 +419,9 @@ def test_axe_finds_no_violation_on_any_page(site, open_page):
         assert page.evaluate(SMALL) == [], f"{name}: lower than 44 px"
     assert found == {}
     assert len(names) == len(set(names)) > 30
-    assert [text for text in said if not re.search(r"status of (4\d\d|503)", text)] == [], (
-        "the content security policy was violated"
-    )
+    assert [
+        text for text in console_errors if not re.search(r"status of (4\d\d|503)", text)
+    ] == [], "the content security policy was violated"
     page.evaluate("document.querySelector('main').append(document.createElement('img'))")
     assert [one["id"] for one in page.evaluate(RUN, WCAG)["violations"]] == ["image-alt"], (
         "axe finds a planted violation"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.actors import PASSWORD
-from tests.pages.site import MISSING, Site, browser, executable
+from tests.pages.site import MISSING, Site, find_chromium, open_browser
 
 PAGE = Path(__file__).parents[2] / "docs" / "browsers.md"
 # A foreign page tries the same call as the frontend.
@@ -56,10 +56,10 @@ def site(sqlite_url, ports):
 
 @pytest.fixture
 def context():
-    if executable() is None:
+    if find_chromium() is None:
         assert os.environ.get("CI") != "true", MISSING
         pytest.skip(MISSING)
-    with browser() as chromium:
+    with open_browser() as chromium:
         yield chromium.new_context()
 
 
@@ -108,10 +108,10 @@ def test_frontend_signs_in_survives_a_reload_and_signs_out(context, site, ports)
         "blocked",
         422,
     ]
-    for page, told in ((sibling, "cookie_not_allowed"), (stranger, "unauthenticated")):
+    for page, code in ((sibling, "cookie_not_allowed"), (stranger, "unauthenticated")):
         with page.expect_navigation():
             page.evaluate(FORM, f"{site.url}/v1/logout")
-        assert told in page.inner_text("body")
+        assert code in page.inner_text("body")
     assert context.cookies() == kept
     assert site.service.scalar("SELECT rt_counter FROM sessions") == 1
 

@@ -45,13 +45,13 @@ def service(sqlite_template, tmp_path_factory):
 
 
 @pytest.fixture
-def home(service):
+def sign_in(service):
     """Sign in a new user."""
     return lambda: sign_in_browser(service, f"{next(NAMES)}")
 
 
 @pytest.fixture(scope="module")
-def theirs(service) -> dict[str, str]:
+def foreign_ids(service) -> dict[str, str]:
     """IDs that belong to another user."""
     return create_own(sign_in_browser(service, "bob"))
 
@@ -66,19 +66,19 @@ def bearers(service) -> list[str]:
 
 def create_own(browser: Browser) -> dict[str, str]:
     """Create a session, a device and a device login of this user, and return their IDs."""
-    elsewhere = browser.actor.from_another_address()
-    elsewhere.login(remember_device=True)
-    devices = elsewhere.get("/v1/devices", token=elsewhere.access).json["items"]
-    page, asked = claim_device_login(browser)
+    other_client = browser.actor.from_another_address()
+    other_client.login(remember_device=True)
+    devices = other_client.get("/v1/devices", token=other_client.access).json["items"]
+    page, device_login = claim_device_login(browser)
     return {
-        "session_id": elsewhere.tokens["session_id"],
+        "session_id": other_client.tokens["session_id"],
         "device_id": devices[0]["id"],
         "login_session_id": page.partition("?")[0].rpartition("/")[2],
-        "user_code": asked["user_code"],
+        "user_code": device_login["user_code"],
     }
 
 
-def ask(browser: Browser, route: str, names: dict[str, str], **kwargs) -> str:
+def send(browser: Browser, route: str, names: dict[str, str], **kwargs) -> str:
     """Send a request and return the result in the terms of the table."""
     method, _, rule = route.partition(" ")
     path = re.sub(r"<(\w+)>", lambda found: names[found[1]], rule)
@@ -103,34 +103,34 @@ def ask(browser: Browser, route: str, names: dict[str, str], **kwargs) -> str:
 
 
 @pytest.mark.parametrize("route", PAGES)
-def test_each_caller_gets_the_page_in_the_table(service, home, theirs, bearers, route):
-    nobody, signed_in, later, another = PAGES[route]
-    ann = home()
+def test_each_caller_gets_the_page_in_the_table(service, sign_in, foreign_ids, bearers, route):
+    logged_out, signed_in, later, another = PAGES[route]
+    ann = sign_in()
     stranger = Browser(service, service.actor("stranger"))
-    assert ask(stranger, route, theirs) == nobody
+    assert send(stranger, route, foreign_ids) == logged_out
     for token in bearers:
         bearer = Browser(service, service.actor("bearer"), Authorization=f"Bearer {token}")
-        assert ask(bearer, route, theirs) == nobody
+        assert send(bearer, route, foreign_ids) == logged_out
     if route.startswith("POST"):
         mine = create_own(ann)
         for place in ELSEWHERE:
-            assert ask(ann, route, mine, sent_from=place) == "foreign"
-            assert ask(stranger, route, mine, sent_from=place) == "foreign"
+            assert send(ann, route, mine, sent_from=place) == "foreign"
+            assert send(stranger, route, mine, sent_from=place) == "foreign"
         sessions = ann.follow("/login/sessions").find_all("li")
         assert sum("data-session" in card for card in sessions) == 2, "no session was revoked"
     if another != "–":
-        assert ask(ann, route, theirs) == another
-        unknown = {name: value[:-6] + "000000" for name, value in theirs.items()}
-        assert ask(ann, route, unknown) == another
-    assert ask(ann, route, create_own(ann)) == signed_in
-    patient = home()
-    own = create_own(patient)
+        assert send(ann, route, foreign_ids) == another
+        unknown = {name: value[:-6] + "000000" for name, value in foreign_ids.items()}
+        assert send(ann, route, unknown) == another
+    assert send(ann, route, create_own(ann)) == signed_in
+    browser = sign_in()
+    own = create_own(browser)
     service.clock.push(minutes=6)
-    assert ask(patient, route, own) == later
+    assert send(browser, route, own) == later
 
 
-def test_page_cookie_is_accepted_only_by_pages(service, home):
-    ann = home()
+def test_page_cookie_is_accepted_only_by_pages(service, sign_in):
+    ann = sign_in()
     cookie, stranger = ann.cookie, service.actor("stranger")
     sent = [
         {
@@ -139,15 +139,15 @@ def test_page_cookie_is_accepted_only_by_pages(service, home):
         {"Authorization": f"Bearer {cookie}"},
         {"X-API-Key": cookie},
     ]
-    guarded, asked = {row.route for row in ROWS if row.none == "401"}, 0
+    guarded, checked = {row.route for row in ROWS if row.none == "401"}, 0
     for name, method, path in list_routes(service):
         if name not in guarded:
             continue
         for headers in sent:
             answer = stranger.call(method, path, headers={**headers, **SAME_ORIGIN_HEADERS})
             assert answer.status_code == 401, f"{name}: {answer.status_code}"
-            asked += 1
-    assert asked > 100
+            checked += 1
+    assert checked > 100
     assert stranger.post("/v1/token/refresh", {"refresh_token": cookie}).status_code == 400
     assert (
         stranger.call(
@@ -158,8 +158,8 @@ def test_page_cookie_is_accepted_only_by_pages(service, home):
     assert ann.get("/login/sessions").status_code == 200, "the session is still live"
 
 
-def test_altered_page_cookie_is_refused(service, home):
-    ann, bob = home(), home()
+def test_altered_page_cookie_is_refused(service, sign_in):
+    ann, bob = sign_in(), sign_in()
     good, other = ann.cookie, bob.cookie
     version, key, session, auth_time, mac = good.split(".")
     forged = [
@@ -189,9 +189,9 @@ def test_altered_page_cookie_is_refused(service, home):
         )
 
 
-def test_planted_second_cookie_does_not_lock_the_user_out(service, home):
+def test_planted_second_cookie_does_not_lock_the_user_out(service, sign_in):
     """Without TLS, any page of the same host can set it, on any port and with any path."""
-    ann = home()
+    ann = sign_in()
     over = ann.cookie
     ann.post("/login/again", {"password": ann.actor.password})
     service.clock.push(seconds=1)

@@ -17,21 +17,21 @@ GERMAN = {"Accept-Language": "de-AT"}
 
 @pytest.fixture
 def ann(service):
-    return _forgetful(service)
+    return _request_reset(service)
 
 
 @pytest.fixture
-def small_ann(sqlite_service):
-    return _forgetful(sqlite_service)
+def sqlite_ann(sqlite_service):
+    return _request_reset(sqlite_service)
 
 
-def _forgetful(service):
+def _request_reset(service):
     ann = service.actor("ann").sign_in()
     ann.forgot()
     return ann
 
 
-def link(actor) -> str:
+def get_link_path(actor) -> str:
     return urlsplit(actor.mail()["links"][0]).path
 
 
@@ -44,7 +44,7 @@ def submit(actor, path: str, password: str = CHOSEN, again: str | None = None, *
     )
 
 
-def untouched(actor) -> bool:
+def is_unchanged(actor) -> bool:
     """Return whether password, session and link are unchanged."""
     used = actor.service.scalar(
         "SELECT count(*) FROM confirmations WHERE used_at IS NOT NULL AND purpose = 'reset'"
@@ -57,7 +57,7 @@ def untouched(actor) -> bool:
 
 
 def test_password_is_set_by_link_and_form(ann):
-    path = link(ann)
+    path = get_link_path(ann)
     page = Page(ann.get(path).text)
     (form,) = page.find_all("form")
     assert form["method"].lower() == "post"
@@ -83,7 +83,7 @@ def test_password_is_set_by_link_and_form(ann):
 
 
 def test_only_the_form_has_an_effect(ann):
-    path = link(ann)
+    path = get_link_path(ann)
     for method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE") * 2:
         answer = ann.call(method, path)
         assert answer.status_code == (200 if method in {"GET", "HEAD", "OPTIONS"} else 405)
@@ -91,12 +91,12 @@ def test_only_the_form_has_an_effect(ann):
     assert ann.get(f"{path}?{query}&_method=POST").status_code == 200
     assert ann.call("POST", f"{path}?{query}").status_code == 422
     assert ann.post(path, {"password": CHOSEN, "again": CHOSEN}).status_code == 422
-    assert untouched(ann)
+    assert is_unchanged(ann)
     assert submit(ann, path).status_code == 200
 
 
 def test_expired_link_shows_a_message(ann):
-    path = link(ann)
+    path = get_link_path(ann)
     submit(ann, path)
     for headers, language in ((None, "en"), (GERMAN, "de")):
         for answer in (
@@ -114,11 +114,11 @@ def test_expired_link_shows_a_message(ann):
 @pytest.mark.parametrize(
     "token", ["junk", "dwp_1", "%00", "%ff", "<script>alert(1)</script>", "{{7*7}}", "a" * 3000]
 )
-def test_unknown_link_is_answered_like_a_used_one(small_ann, token):
-    used = link(small_ann)
-    submit(small_ann, used)
-    expected = small_ann.get(used)
-    for answer in (small_ann.get(f"/reset/{token}"), submit(small_ann, f"/reset/{token}")):
+def test_unknown_link_is_answered_like_a_used_one(sqlite_ann, token):
+    used = get_link_path(sqlite_ann)
+    submit(sqlite_ann, used)
+    expected = sqlite_ann.get(used)
+    for answer in (sqlite_ann.get(f"/reset/{token}"), submit(sqlite_ann, f"/reset/{token}")):
         if answer.status_code == 404:  # the token contains a slash
             assert Page(answer.text).problem == "no_such_address"
             continue
@@ -127,7 +127,7 @@ def test_unknown_link_is_answered_like_a_used_one(small_ann, token):
 
 
 @pytest.mark.parametrize(
-    ("password", "again", "code", "shown"),
+    ("password", "again", "code", "text"),
     [
         ("short", "short", "validation_failed", {"en": "15", "de": "15"}),
         ("", "", "validation_failed", {"en": "15", "de": "15"}),
@@ -148,14 +148,14 @@ def test_unknown_link_is_answered_like_a_used_one(small_ann, token):
         ),
     ],
 )
-def test_rejected_password_shows_the_form_with_the_reason(small_ann, password, again, code, shown):
-    path = link(small_ann)
+def test_rejected_password_shows_the_form_with_the_reason(sqlite_ann, password, again, code, text):
+    path = get_link_path(sqlite_ann)
     for headers, language in ((None, "en"), (GERMAN, "de")):
-        answer = submit(small_ann, path, password, again, headers=headers)
+        answer = submit(sqlite_ann, path, password, again, headers=headers)
         assert answer.status_code == 422
         page = Page(answer.text)
         assert (page.language, page.problem) == (language, code)
-        assert shown[language] in page.text
+        assert text[language] in page.text
         assert len(page.find_all("form")) == 1
         assert "ann" in page.text, "the account is still shown"
         first, second = page.find_all("input")[1:]
@@ -166,18 +166,18 @@ def test_rejected_password_shows_the_form_with_the_reason(small_ann, password, a
         assert set(described) <= {attributes.get("id") for _, attributes in page.tags}
         if len(password) > 6:
             assert password not in answer.text
-    assert untouched(small_ann)
-    assert submit(small_ann, path).status_code == 200
+    assert is_unchanged(sqlite_ann)
+    assert submit(sqlite_ann, path).status_code == 200
 
 
-def test_pages_have_strict_security_headers(small_ann):
-    path = link(small_ann)
+def test_pages_have_strict_security_headers(sqlite_ann):
+    path = get_link_path(sqlite_ann)
     answers = [
-        small_ann.get(path),
-        submit(small_ann, path, "short"),
-        submit(small_ann, path),
-        small_ann.get(path),
-        submit(small_ann, path),
+        sqlite_ann.get(path),
+        submit(sqlite_ann, path, "short"),
+        submit(sqlite_ann, path),
+        sqlite_ann.get(path),
+        submit(sqlite_ann, path),
     ]
     assert [answer.status_code for answer in answers] == [200, 422, 200, 400, 400]
     for answer in answers:
@@ -209,13 +209,13 @@ def test_pages_have_strict_security_headers(small_ann):
                 assert ours, "no other host may see the token in the URL"
 
 
-def test_token_is_not_logged(small_ann, capsys):
-    path = link(small_ann)
+def test_token_is_not_logged(sqlite_ann, capsys):
+    path = get_link_path(sqlite_ann)
     token = path.rpartition("/")[2]
     capsys.readouterr()
-    small_ann.get(path)
+    sqlite_ann.get(path)
     for password in ("short", CHOSEN, CHOSEN):
-        submit(small_ann, path, password)
+        submit(sqlite_ann, path, password)
     logged = "".join(capsys.readouterr())
     assert '"route": "/reset/<token>"' in logged
     for secret in (token, token.split("_")[2], token.split("_")[1], CHOSEN):
@@ -223,8 +223,8 @@ def test_token_is_not_logged(small_ann, capsys):
 
 
 def test_form_shares_the_limit_of_its_api_call_and_get_is_free(make_service):
-    ann = _forgetful(make_service(limit_confirm="3/minute"))
-    path = link(ann)
+    ann = _request_reset(make_service(limit_confirm="3/minute"))
+    path = get_link_path(ann)
     assert ann.reset(CHOSEN, token="junk").status_code == 400
     assert submit(ann, path, "short").status_code == 422
     answer = submit(ann, path)
@@ -249,7 +249,7 @@ def test_forgot_password_flow_starts_at_the_sign_in_page(service):
     )
     answer = stranger.post("/login/forgot", {"username": "ANN@example.org"})
     assert (answer.status_code, "Set-Cookie" in answer.headers) == (200, False)
-    path = link(ann)
+    path = get_link_path(ann)
     assert submit(ann, path).status_code == 200
     over = Page(ann.get(path).text)
     assert over.problem == "invalid_token"
@@ -279,12 +279,12 @@ def test_forgot_password_page_answers_alike_at_the_same_cost(service):
         "a\0b",
     ]
     names += ["x" * 5000]
-    told = []
+    recorded = []
     for name in names:
         stranger = Browser(service, service.actor("x"))
         with record_statements(service) as statements:
             answer = stranger.post("/login/forgot", {"username": name})
-        told.append(
+        recorded.append(
             (
                 answer.status_code,
                 answer.data,
@@ -292,8 +292,8 @@ def test_forgot_password_page_answers_alike_at_the_same_cost(service):
             )
         )
         assert Page(answer.text).name == "forgot_sent"
-    for name, one in zip(names, told, strict=True):
-        assert one == told[0], name
+    for name, one in zip(names, recorded, strict=True):
+        assert one == recorded[0], name
     assert ["/reset/" in service.mailbox(actor.email)[0]["text"] for actor in (ann, gone, eve)] == [
         True,
         False,

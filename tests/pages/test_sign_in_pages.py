@@ -20,7 +20,7 @@ def ann(service) -> Browser:
 
 
 @pytest.fixture
-def small_ann(sqlite_service) -> Browser:
+def sqlite_ann(sqlite_service) -> Browser:
     return sign_in_browser(sqlite_service.freeze_clock())
 
 
@@ -100,8 +100,8 @@ def test_second_sign_in_revokes_the_previous_browser_session(ann):
 @pytest.mark.parametrize(
     "how", ["ended", "logged out everywhere", "disabled", "another password", "suspicious"]
 )
-def test_cookie_ends_with_its_session(small_ann, how):
-    actor, cookie = small_ann.actor, small_ann.cookie
+def test_cookie_ends_with_its_session(sqlite_ann, how):
+    actor, cookie = sqlite_ann.actor, sqlite_ann.cookie
     actor.login()
     session_id = cookie.split(".")[2]
     if how == "ended":
@@ -113,10 +113,10 @@ def test_cookie_ends_with_its_session(small_ann, how):
     elif how == "another password":
         actor.change(NEW)
     else:
-        small_ann.service.scalar("UPDATE accounts SET status = 'disabled' RETURNING id")
-    assert small_ann.get("/login/sessions").status_code == 303
+        sqlite_ann.service.scalar("UPDATE accounts SET status = 'disabled' RETURNING id")
+    assert sqlite_ann.get("/login/sessions").status_code == 303
     assert (
-        small_ann.post("/login/activate", {"user_code": "BCDF-GHJK"}).headers["Location"]
+        sqlite_ann.post("/login/activate", {"user_code": "BCDF-GHJK"}).headers["Location"]
         == "/login?next=%2Flogin%2Factivate"
     )
 
@@ -137,20 +137,22 @@ AWAY = [
 ]  # fmt: skip
 
 
-def test_redirect_after_sign_in_stays_on_the_service(small_ann):
-    for asked, sent in [
+def test_redirect_after_sign_in_stays_on_the_service(sqlite_ann):
+    for target, location in [
         *((page, page) for page in PAGES),
         *((away, "/login/sessions") for away in AWAY),
     ]:
-        assert small_ann.get("/login?next=" + quote(asked, safe="")).headers["Location"] == sent
         assert (
-            small_ann.post("/login/again", {"password": PASSWORD, "next": asked}).headers[
+            sqlite_ann.get("/login?next=" + quote(target, safe="")).headers["Location"] == location
+        )
+        assert (
+            sqlite_ann.post("/login/again", {"password": PASSWORD, "next": target}).headers[
                 "Location"
             ]
-            == sent
+            == location
         )
-    assert small_ann.sign_in(next=PAGES[2]).headers["Location"] == PAGES[2]
-    assert small_ann.sign_in(next=AWAY[2]).headers["Location"] == "/login/sessions"
+    assert sqlite_ann.sign_in(next=PAGES[2]).headers["Location"] == PAGES[2]
+    assert sqlite_ann.sign_in(next=AWAY[2]).headers["Location"] == "/login/sessions"
 
 
 def test_every_refusal_shows_the_same_page(sqlite_service):
@@ -199,10 +201,10 @@ def test_throttled_sign_in_shows_the_wait(make_service):
     assert browser.actor.login().status_code == 429, "the page shares the limit of the API call"
 
 
-def test_failures_are_counted_as_in_the_api(small_ann):
+def test_failures_are_counted_as_in_the_api(sqlite_ann):
     for _ in range(5):
-        assert small_ann.post("/login/again", {"password": "not the password"}).status_code == 403
-    answer = small_ann.post("/login/password", {"old": PASSWORD, "new": NEW, "again": NEW})
+        assert sqlite_ann.post("/login/again", {"password": "not the password"}).status_code == 403
+    answer = sqlite_ann.post("/login/password", {"old": PASSWORD, "new": NEW, "again": NEW})
     assert answer.status_code == 429
     assert Page(answer.text).problem == "rate_limited"
 
@@ -217,7 +219,7 @@ def test_forced_password_change_happens_during_sign_in(ann):
     token = page.fields["reset_token"]
     assert token.startswith("dw")
     assert page.actions == ["/login/new-password"]
-    for new, again, code, shown in (
+    for new, again, code, text in (
         (PASSWORD, PASSWORD, "validation_failed", "current password"),
         ("short", "short", "validation_failed", "at least 15"),
         (NEW, NEW + "s", "password_mismatch", ""),
@@ -228,7 +230,7 @@ def test_forced_password_change_happens_during_sign_in(ann):
         )
         assert answer.status_code == 422
         page = Page(answer.text)
-        assert (page.problem, shown in page.text) == (code, True)
+        assert (page.problem, text in page.text) == (code, True)
         assert page.fields["reset_token"] == token
     answer = ann.post(
         "/login/new-password",
@@ -248,8 +250,8 @@ def test_forced_password_change_happens_during_sign_in(ann):
 def test_reauthentication_replaces_the_cookie(ann):
     older = ann.cookie
     ann.service.clock.push(minutes=6)
-    page, asked = claim_device_login(ann)
-    code = {"user_code": asked["user_code"]}
+    page, device_login = claim_device_login(ann)
+    code = {"user_code": device_login["user_code"]}
     path = page.partition("?")[0]
     assert ann.follow(page).find_value("id") == "reauthenticate"
     answer = ann.post(f"{path}/approve", code)
@@ -269,13 +271,13 @@ def test_reauthentication_replaces_the_cookie(ann):
     assert ann.get("/login/sessions").status_code == 303
 
 
-def test_older_cookie_gains_nothing_from_a_concurrent_reauthentication(small_ann):
+def test_older_cookie_gains_nothing_from_a_concurrent_reauthentication(sqlite_ann):
     """The reauthentication happens between reading the cookie and reading the session."""
-    small_ann.service.clock.push(minutes=6)
-    page, asked = claim_device_login(small_ann)
-    owner, looks = copy(small_ann), []
+    sqlite_ann.service.clock.push(minutes=6)
+    page, device_login = claim_device_login(sqlite_ann)
+    owner, looks = copy(sqlite_ann), []
 
-    def typing(_connection, _cursor, statement, *_):
+    def authenticate_concurrently(_connection, _cursor, statement, *_):
         if "roles_version" in statement and not looks:
             looks.append(statement)
             assert (
@@ -284,9 +286,13 @@ def test_older_cookie_gains_nothing_from_a_concurrent_reauthentication(small_ann
             )
 
     event.listen(
-        small_ann.service.units.database.autocommit_engine, "before_cursor_execute", typing
+        sqlite_ann.service.units.database.autocommit_engine,
+        "before_cursor_execute",
+        authenticate_concurrently,
     )
-    answer = small_ann.post(f"{page.partition('?')[0]}/approve", {"user_code": asked["user_code"]})
+    answer = sqlite_ann.post(
+        f"{page.partition('?')[0]}/approve", {"user_code": device_login["user_code"]}
+    )
     assert looks
     assert answer.headers["Location"].startswith("/login/again")
 
@@ -324,8 +330,8 @@ def test_sessions_and_devices_are_revoked_one_by_one_and_all_at_once(ann):
     desk.login(device_name="Desk")
     stolen.login(device_name="Stolen")
     page = ann.follow("/login/sessions")
-    for shown in ("Phone", "Desk", "Stolen", phone.address):
-        assert shown in page.text
+    for text in ("Phone", "Desk", "Stolen", phone.address):
+        assert text in page.text
     current = [card["data-session"] for card in page.find_all("li") if "data-current" in card]
     assert current == [ann.cookie.split(".")[2]]
     assert page.find_value("data-approved") is None
@@ -350,35 +356,35 @@ def test_sessions_and_devices_are_revoked_one_by_one_and_all_at_once(ann):
     assert ann.get("/login/sessions").status_code == 303
 
 
-def test_well_known_change_password_redirects(small_ann):
-    answer = small_ann.get("/.well-known/change-password")
+def test_well_known_change_password_redirects(sqlite_ann):
+    answer = sqlite_ann.get("/.well-known/change-password")
     assert (answer.status_code, answer.headers["Location"]) == (302, "/login/sessions#password")
     form = next(
         form
-        for form in small_ann.follow("/login/sessions").find_all("form")
+        for form in sqlite_ann.follow("/login/sessions").find_all("form")
         if form.get("id") == "password"
     )
     assert form["action"] == "/login/password"
 
 
-def test_passwords_and_cookies_are_not_logged(small_ann, capsys):
+def test_passwords_and_cookies_are_not_logged(sqlite_ann, capsys):
     capsys.readouterr()
-    cookie = small_ann.cookie
-    small_ann.post("/login", {"username": "ann", "password": NEW})
-    small_ann.sign_in()
-    small_ann.post("/login/again", {"password": PASSWORD})
-    page, asked = claim_device_login(small_ann)
-    small_ann.follow(page)
-    small_ann.follow(f"/login/activate/{asked['user_code']}")
+    cookie = sqlite_ann.cookie
+    sqlite_ann.post("/login", {"username": "ann", "password": NEW})
+    sqlite_ann.sign_in()
+    sqlite_ann.post("/login/again", {"password": PASSWORD})
+    page, device_login = claim_device_login(sqlite_ann)
+    sqlite_ann.follow(page)
+    sqlite_ann.follow(f"/login/activate/{device_login['user_code']}")
     logged = "".join(capsys.readouterr())
     assert '"route": "/login/activate/<user_code>"' in logged
     for secret in (
         cookie,
         cookie.split(".")[4],
-        small_ann.cookie.split(".")[4],
+        sqlite_ann.cookie.split(".")[4],
         NEW,
         PASSWORD,
-        asked["user_code"],
-        asked["device_code"],
+        device_login["user_code"],
+        device_login["device_code"],
     ):
         assert secret not in logged

@@ -22,35 +22,37 @@ def name() -> str:
     return f"racer{next(NUMBERS)}"
 
 
-def registration(name: str, email: str) -> dict[str, str]:
+def build_registration(name: str, email: str) -> dict[str, str]:
     return {"username": name, "email": email, "name": "Racer", "password": PASSWORD}
 
 
-def pending(live, name: str) -> tuple[str, str, str]:
+def start_registration(live, name: str) -> tuple[str, str, str]:
     """Start a registration and return it with its emailed code and link token."""
-    status, answer = live.call("POST", "/v1/register", registration(name, f"{name}@example.org"))
+    status, answer = live.call(
+        "POST", "/v1/register", build_registration(name, f"{name}@example.org")
+    )
     assert status == 202
     mail = live.mailbox(f"{name}@example.org")[0]
     return answer["registration"], mail["code"], mail["links"][0].rpartition("/")[2]
 
 
-def statuses(answers) -> Counter[int]:
+def count_statuses(answers) -> Counter[int]:
     return Counter(status for status, _ in answers)
 
 
 def test_sixteen_registrations_of_one_name_yield_one_account(live, name):
     wanted = [
-        build_raw_post("/v1/register", registration(name, f"{name}.{number}@example.org"))
+        build_raw_post("/v1/register", build_registration(name, f"{name}.{number}@example.org"))
         for number in range(RACERS)
     ]
     answers = send_simultaneously(live.port, wanted)
-    assert statuses(answers) == {202: 1, 409: RACERS - 1}
+    assert count_statuses(answers) == {202: 1, 409: RACERS - 1}
     assert {answer["code"] for status, answer in answers if status == 409} == {"username_taken"}
     assert sum(len(live.mailbox(f"{name}.{number}@example.org")) for number in range(RACERS)) == 1
 
 
 def test_sixteen_uses_of_one_link_open_one_account(live, name):
-    _, _, token = pending(live, name)
+    _, _, token = start_registration(live, name)
     passwords = [f"chosen by racer number {number:02}" for number in range(RACERS)]
     answers = send_simultaneously(
         live.port,
@@ -59,7 +61,7 @@ def test_sixteen_uses_of_one_link_open_one_account(live, name):
             for text in passwords
         ],
     )
-    assert statuses(answers) == {200: 1, 400: RACERS - 1}
+    assert count_statuses(answers) == {200: 1, 400: RACERS - 1}
     winner = passwords[[status for status, _ in answers].index(200)]
     assert live.call("POST", "/v1/login", {"username": name, "password": winner})[0] == 200
     assert (
@@ -73,30 +75,30 @@ def test_sixteen_uses_of_one_link_open_one_account(live, name):
 
 
 def test_sixteen_uses_of_one_code_open_one_account(live, name):
-    handle, code, _ = pending(live, name)
+    handle, code, _ = start_registration(live, name)
     answers = send_simultaneously(
         live.port,
         [build_raw_post("/v1/register/confirm", {"registration": handle, "code": code})] * RACERS,
     )
-    assert statuses(answers) == {200: 1, 400: RACERS - 1}
+    assert count_statuses(answers) == {200: 1, 400: RACERS - 1}
 
 
 def test_link_and_code_at_once_open_one_account(live, name):
-    handle, code, token = pending(live, name)
+    handle, code, token = start_registration(live, name)
     by_link = build_raw_post("/v1/register/confirm", {"token": token, "password": PASSWORD})
     by_code = build_raw_post("/v1/register/confirm", {"registration": handle, "code": code})
     answers = send_simultaneously(live.port, [by_link, by_code] * (RACERS // 2))
-    assert statuses(answers) == {200: 1, 400: RACERS - 1}
+    assert count_statuses(answers) == {200: 1, 400: RACERS - 1}
 
 
 def test_sixteen_wrong_codes_at_once_are_five_attempts(live, name):
-    handle, code, _ = pending(live, name)
+    handle, code, _ = start_registration(live, name)
     wrong = "BBBB-BBBB" if code != "BBBB-BBBB" else "CCCC-CCCC"
     answers = send_simultaneously(
         live.port,
         [build_raw_post("/v1/register/confirm", {"registration": handle, "code": wrong})] * RACERS,
     )
-    assert statuses(answers) == {400: RACERS}
+    assert count_statuses(answers) == {400: RACERS}
     assert (
         live.call("POST", "/v1/register/confirm", {"registration": handle, "code": code})[0] == 400
     )

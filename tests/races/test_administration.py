@@ -26,7 +26,7 @@ def service(make_service, database_url):
     return make_service(database_url, erase_after=timedelta(), **LIMITS)
 
 
-def at_once(*acts: Callable[[], object]) -> list:
+def run_simultaneously(*acts: Callable[[], object]) -> list:
     """Run all simultaneously and return their results."""
     gate = threading.Barrier(len(acts))
 
@@ -38,26 +38,26 @@ def at_once(*acts: Callable[[], object]) -> list:
         return list(pool.map(act, acts))
 
 
-def ask(who, method, path, body=None) -> int:
-    return who.call(method, path, json=body, token=who.access).status_code
+def send(actor, method, path, body=None) -> int:
+    return actor.call(method, path, json=body, token=actor.access).status_code
 
 
-def active_admins(service) -> int:
+def count_active_admins(service) -> int:
     sql = "SELECT count(*) FROM accounts JOIN account_roles ON account_id = accounts.id WHERE role = 'admin' AND status = 'active'"
     return service.scalar(sql)
 
 
-def disable(who, whom) -> int:
-    return ask(who, "PATCH", f"/v1/accounts/{get_account_id(whom)}", {"status": "disabled"})
+def disable(actor, target) -> int:
+    return send(actor, "PATCH", f"/v1/accounts/{get_account_id(target)}", {"status": "disabled"})
 
 
 def test_two_administrators_removing_each_other_leave_one(service):
     """In every way: disabling, deleting, removing the role, or deleting oneself."""
     ways = (
         disable,
-        lambda who, whom: ask(who, "DELETE", f"/v1/accounts/{get_account_id(whom)}"),
-        lambda who, whom: ask(who, "DELETE", f"/v1/accounts/{get_account_id(whom)}/roles/admin"),
-        lambda who, _whom: ask(who, "DELETE", "/v1/me"),
+        lambda who, whom: send(who, "DELETE", f"/v1/accounts/{get_account_id(whom)}"),
+        lambda who, whom: send(who, "DELETE", f"/v1/accounts/{get_account_id(whom)}/roles/admin"),
+        lambda who, _whom: send(who, "DELETE", "/v1/me"),
     )
     for number, (first, second) in enumerate(
         [
@@ -77,11 +77,11 @@ def test_two_administrators_removing_each_other_leave_one(service):
             one=get_account_id(one),
             other=get_account_id(other),
         )
-        answers = at_once(
+        answers = run_simultaneously(
             lambda first=first, one=one, other=other: first(one, other),
             lambda second=second, one=one, other=other: second(other, one),
         )
-        assert active_admins(service) == 1, (number, answers)
+        assert count_active_admins(service) == 1, (number, answers)
         assert len([status for status in answers if status in {200, 204}]) == 1, answers
         assert {401, 403, 409} & set(answers), answers
 
@@ -95,9 +95,9 @@ def test_login_during_a_disable_gains_no_access(service):
         people = [ann.from_another_address() for _ in range(3)]
         method = "DELETE" if body is None else "PATCH"
         path = f"/v1/accounts/{get_account_id(ann)}"
-        at_once(
+        run_simultaneously(
             *(person.login for person in people),
-            lambda method=method, path=path, body=body: ask(boss, method, path, body),
+            lambda method=method, path=path, body=body: send(boss, method, path, body),
         )
         for person in people:
             if person.tokens:
@@ -116,8 +116,8 @@ def test_refresh_during_a_deletion_yields_no_live_token(service):
     boss = create_administrator(service)
     for number in range(ROUNDS):
         ann = service.actor(f"ann{number}").sign_in()
-        refreshed, status = at_once(
-            ann.refresh, lambda ann=ann: ask(boss, "DELETE", f"/v1/accounts/{get_account_id(ann)}")
+        refreshed, status = run_simultaneously(
+            ann.refresh, lambda ann=ann: send(boss, "DELETE", f"/v1/accounts/{get_account_id(ann)}")
         )
         assert status == 204
         if refreshed.status_code == 200:
@@ -136,7 +136,7 @@ def test_concurrent_creations_of_one_account_yield_one(service):
         {"username": f"carl{number}", "email": "carl@example.org", "name": "Carl"}
         for number in range(4)
     ]
-    answers = at_once(
+    answers = run_simultaneously(
         *(lambda body=body: boss.post("/v1/accounts", body, token=boss.access) for body in bodies)
     )
     codes = sorted(answer.json.get("code", "") for answer in answers)
@@ -148,9 +148,9 @@ def test_account_is_either_erased_or_restored_and_never_half(service):
     for number in range(ROUNDS):
         ann = service.actor(f"ann{number}").sign_in()
         account_id = get_account_id(ann)
-        assert ask(boss, "DELETE", f"/v1/accounts/{account_id}") == 204
-        restored, _ = at_once(
-            lambda path=f"/v1/accounts/{account_id}": ask(
+        assert send(boss, "DELETE", f"/v1/accounts/{account_id}") == 204
+        restored, _ = run_simultaneously(
+            lambda path=f"/v1/accounts/{account_id}": send(
                 boss, "PATCH", path, {"status": "active"}
             ),
             lambda: delete_expired_data(service.units),

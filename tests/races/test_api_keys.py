@@ -14,7 +14,7 @@ from tests.live import build_raw_post, send_simultaneously
 from tests.slow import LONG
 
 RACERS = 16
-MOST_KEYS = 50
+MAX_KEYS = 50
 ROUNDS = 4 if LONG else 2
 NUMBERS = itertools.count()
 EVERYTHING = ["memberships:write:*", "revocations:read", "roles:read", "tokens:introspect"]
@@ -49,13 +49,13 @@ def owner(live) -> dict[str, str]:
     return {"Authorization": f"Bearer {tokens['access_token']}"}
 
 
-def new(live, owner, name: str, scopes=()) -> dict:
+def create_key(live, owner, name: str, scopes=()) -> dict:
     status, key = live.call("POST", "/v1/api-keys", {"name": name, "scopes": list(scopes)}, owner)
     assert status == 201, key
     return key
 
 
-def listed(live, owner) -> list[dict]:
+def list_keys(live, owner) -> list[dict]:
     return live.call("GET", "/v1/api-keys", headers=owner)[1]["items"]
 
 
@@ -63,15 +63,15 @@ def use(live, key: str) -> tuple[int, dict]:
     return live.call("GET", "/v1/whoami", headers={"X-API-Key": key})
 
 
-def raw(method: str, path: str, headers, body=None) -> bytes:
+def build_request(method: str, path: str, headers, body=None) -> bytes:
     return build_raw_post(path, body if body is not None else {}, headers).replace(
         b"POST", method.encode(), 1
     )
 
 
 def test_concurrent_creations_never_exceed_the_quota(live, owner):
-    for number in range(MOST_KEYS - 5):
-        new(live, owner, f"key {number}")
+    for number in range(MAX_KEYS - 5):
+        create_key(live, owner, f"key {number}")
     answers = send_simultaneously(
         live.port,
         [
@@ -81,7 +81,7 @@ def test_concurrent_creations_never_exceed_the_quota(live, owner):
     )
     assert Counter(status for status, _ in answers) == {201: 5, 409: RACERS - 5}
     assert {answer["code"] for status, answer in answers if status == 409} == {"too_many_keys"}
-    assert len(listed(live, owner)) == MOST_KEYS
+    assert len(list_keys(live, owner)) == MAX_KEYS
 
 
 def test_concurrent_keys_of_one_name_yield_one(live, owner):
@@ -89,25 +89,28 @@ def test_concurrent_keys_of_one_name_yield_one(live, owner):
         live.port, [build_raw_post("/v1/api-keys", {"name": "same", "scopes": []}, owner)] * RACERS
     )
     assert Counter(status for status, _ in answers) == {201: 1, 409: RACERS - 1}
-    assert [key["name"] for key in listed(live, owner)] == ["same"]
+    assert [key["name"] for key in list_keys(live, owner)] == ["same"]
 
 
 def test_concurrent_renames_never_share_a_name(live, owner):
-    keys = [new(live, owner, f"key {number}") for number in range(RACERS)]
+    keys = [create_key(live, owner, f"key {number}") for number in range(RACERS)]
     answers = send_simultaneously(
         live.port,
-        [raw("PATCH", f"/v1/api-keys/{key['id']}", owner, {"name": "same"}) for key in keys],
+        [
+            build_request("PATCH", f"/v1/api-keys/{key['id']}", owner, {"name": "same"})
+            for key in keys
+        ],
     )
     assert Counter(status for status, _ in answers) == {200: 1, 409: RACERS - 1}
 
 
 def test_deleted_key_stays_deleted_despite_a_concurrent_rotation(live, owner):
     for attempt in range(ROUNDS):
-        key = new(live, owner, f"key {attempt}")
+        key = create_key(live, owner, f"key {attempt}")
         path = f"/v1/api-keys/{key['id']}"
         rotations = [build_raw_post(f"{path}/rotate", {}, owner)] * 6
         (status, _), *answers = send_simultaneously(
-            live.port, [raw("DELETE", path, owner), *rotations]
+            live.port, [build_request("DELETE", path, owner), *rotations]
         )
         assert status == 204
         assert {status for status, _ in answers} <= {200, 404}
@@ -116,7 +119,7 @@ def test_deleted_key_stays_deleted_despite_a_concurrent_rotation(live, owner):
 
 
 def test_concurrent_rotations_leave_the_last_two_secrets(live, owner):
-    key = new(live, owner, "key")
+    key = create_key(live, owner, "key")
     answers = send_simultaneously(
         live.port, [build_raw_post(f"/v1/api-keys/{key['id']}/rotate", {}, owner)] * 8
     )
@@ -127,25 +130,25 @@ def test_concurrent_rotations_leave_the_last_two_secrets(live, owner):
 
 
 def test_concurrent_deletions_revoke_once(live, owner):
-    key = new(live, owner, "key")
+    key = create_key(live, owner, "key")
     answers = send_simultaneously(
-        live.port, [raw("DELETE", f"/v1/api-keys/{key['id']}", owner)] * RACERS
+        live.port, [build_request("DELETE", f"/v1/api-keys/{key['id']}", owner)] * RACERS
     )
     assert Counter(status for status, _ in answers) == {204: 1, 404: RACERS - 1}
 
 
 def test_removed_scope_is_never_used_later(live, owner):
-    key = new(live, owner, "key", EVERYTHING)
+    key = create_key(live, owner, "key", EVERYTHING)
     seen: list[tuple[int, int]] = []
     taken = [0]  # number of scopes that are certainly gone
     stop = threading.Event()
 
-    def look() -> None:
+    def check_scopes() -> None:
         while not stop.is_set():
             gone = taken[0]
             seen.append((gone, len(use(live, key["key"])[1]["scopes"])))
 
-    readers = [threading.Thread(target=look) for _ in range(4)]
+    readers = [threading.Thread(target=check_scopes) for _ in range(4)]
     for reader in readers:
         reader.start()
     left = list(EVERYTHING)
@@ -161,10 +164,11 @@ def test_removed_scope_is_never_used_later(live, owner):
 
 
 def test_concurrent_narrowing_restores_no_scope(live, owner):
-    key = new(live, owner, "key", EVERYTHING)
+    key = create_key(live, owner, "key", EVERYTHING)
     bodies = [{"scopes": [scope for scope in EVERYTHING if scope != gone]} for gone in EVERYTHING]
     answers = send_simultaneously(
-        live.port, [raw("PATCH", f"/v1/api-keys/{key['id']}", owner, body) for body in bodies]
+        live.port,
+        [build_request("PATCH", f"/v1/api-keys/{key['id']}", owner, body) for body in bodies],
     )
     # The second request asks for a scope that is gone, and gets none.
     assert Counter(status for status, _ in answers) == {200: 1, 422: 3}
@@ -173,7 +177,7 @@ def test_concurrent_narrowing_restores_no_scope(live, owner):
 
 def test_leak_report_and_rotation_at_once_leave_no_reported_secret(live, owner):
     for attempt in range(ROUNDS):
-        key = new(live, owner, f"key {attempt}")
+        key = create_key(live, owner, f"key {attempt}")
         report = build_raw_post("/v1/api-keys/report-leak", {"key": key["key"]})
         rotation = build_raw_post(
             f"/v1/api-keys/{key['id']}/rotate", {"overlap_seconds": 60}, owner

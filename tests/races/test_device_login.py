@@ -56,7 +56,7 @@ def database(live):
     engine.dispose()
 
 
-def asked(live) -> dict:
+def start_device_login(live) -> dict:
     """Start a device login."""
     status, answer = live.call(
         "POST", "/v1/login-sessions", {"client_name": "box"}, pick_unused_source()
@@ -65,14 +65,14 @@ def asked(live) -> dict:
     return answer
 
 
-def claimed(live, tokens: dict) -> dict:
-    box = asked(live)
+def start_and_claim(live, tokens: dict) -> dict:
+    box = start_device_login(live)
     assert send(live, tokens, "claim", {"user_code": box["user_code"]})[0] == 200
     return box
 
 
-def approved(live, tokens: dict) -> dict:
-    box = claimed(live, tokens)
+def start_and_approve(live, tokens: dict) -> dict:
+    box = start_and_claim(live, tokens)
     assert (
         send(live, tokens, f"{box['session_id']}/approve", {"user_code": box["user_code"]})[0]
         == 200
@@ -89,7 +89,7 @@ def send(live, tokens: dict, path: str, body: dict) -> tuple[int, dict]:
     )
 
 
-def claiming(tokens: dict, code: str, source: dict[str, str] | None = None) -> bytes:
+def build_claim(tokens: dict, code: str, source: dict[str, str] | None = None) -> bytes:
     return build_raw_post(
         "/v1/login-sessions/claim",
         {"user_code": code},
@@ -97,7 +97,7 @@ def claiming(tokens: dict, code: str, source: dict[str, str] | None = None) -> b
     )
 
 
-def deciding(tokens: dict, box: dict, verb: str) -> bytes:
+def build_decision(tokens: dict, box: dict, verb: str) -> bytes:
     if verb == "cancel":
         return build_raw_post(
             "/v1/login-sessions/cancel", {"device_code": box["device_code"]}, pick_unused_source()
@@ -110,7 +110,7 @@ def deciding(tokens: dict, box: dict, verb: str) -> bytes:
     )
 
 
-def polling(box: dict) -> bytes:
+def build_poll(box: dict) -> bytes:
     """Build the raw request of a poll."""
     form = urlencode({"grant_type": GRANT, "device_code": box["device_code"]})
     lines = [
@@ -124,29 +124,30 @@ def polling(box: dict) -> bytes:
     ).encode()
 
 
-def told(live, *boxes: dict) -> list[str]:
+def poll_devices(live, *boxes: dict) -> list[str]:
     """Poll for each device and return the results."""
     return [
-        word(answer) for answer in send_simultaneously(live.port, [polling(box) for box in boxes])
+        get_result(answer)
+        for answer in send_simultaneously(live.port, [build_poll(box) for box in boxes])
     ]
 
 
-def word(answer: tuple[int, dict]) -> str:
+def get_result(answer: tuple[int, dict]) -> str:
     return "tokens" if answer[0] == 200 else answer[1]["error"]
 
 
 def test_concurrent_decisions_yield_one_and_the_device_learns_it(live, ann):
     winners: Counter[str] = Counter()
     for _ in range(ROUNDS // AT_A_TIME):
-        boxes = [claimed(live, ann) for _ in range(AT_A_TIME)]
+        boxes = [start_and_claim(live, ann) for _ in range(AT_A_TIME)]
         answers = send_simultaneously(
-            live.port, [deciding(ann, box, verb) for box in boxes for verb in OUTCOMES]
+            live.port, [build_decision(ann, box, verb) for box in boxes for verb in OUTCOMES]
         )
         rounds = [
             dict(zip(OUTCOMES, answers[first : first + 4], strict=True))
             for first in range(0, len(answers), 4)
         ]
-        won = [decided(each) for each in rounds]
+        won = [get_winner(each) for each in rounds]
         listed = live.call(
             "GET",
             f"/v1/login-sessions?limit={AT_A_TIME}",
@@ -154,12 +155,12 @@ def test_concurrent_decisions_yield_one_and_the_device_learns_it(live, ann):
         )[1]["items"]
         states = {item["id"]: item["state"] for item in listed}
         assert [states[box["session_id"]] for box in boxes] == [OUTCOMES[verb][0] for verb in won]
-        assert told(live, *boxes) == [OUTCOMES[verb][1] for verb in won]
+        assert poll_devices(live, *boxes) == [OUTCOMES[verb][1] for verb in won]
         winners.update(won)
     assert sum(winners.values()) == ROUNDS
 
 
-def decided(answers: dict[str, tuple[int, dict]]) -> str:
+def get_winner(answers: dict[str, tuple[int, dict]]) -> str:
     """Return the decision that succeeded. The others must fail as closed or unavailable."""
     won = [verb for verb, (status, _) in answers.items() if status in {200, 204}]
     lost = {answer["code"] for status, answer in answers.values() if status not in {200, 204}}
@@ -170,9 +171,9 @@ def decided(answers: dict[str, tuple[int, dict]]) -> str:
 
 def test_concurrent_polls_yield_one_pair_of_tokens(live, database, ann):
     for _ in range(TURNS):
-        box = approved(live, ann)
-        answers = send_simultaneously(live.port, [polling(box)] * POLLS)
-        assert Counter(map(word, answers)) == {"tokens": 1, "invalid_grant": POLLS - 1}
+        box = start_and_approve(live, ann)
+        answers = send_simultaneously(live.port, [build_poll(box)] * POLLS)
+        assert Counter(map(get_result, answers)) == {"tokens": 1, "invalid_grant": POLLS - 1}
         tokens = next(answer for status, answer in answers if status == 200)
         assert tokens["session_id"] == box["session_id"]
         assert is_accepted(live, tokens["access_token"])
@@ -191,9 +192,9 @@ def test_concurrent_polls_yield_one_pair_of_tokens(live, database, ann):
 
 def test_two_claims_of_one_code_yield_one(live, ann):
     bob = log_in(live, register_account(live))
-    boxes = [asked(live) for _ in range(LOOKED_AT)]
+    boxes = [start_device_login(live) for _ in range(LOOKED_AT)]
     answers = send_simultaneously(
-        live.port, [claiming(tokens, box["user_code"]) for box in boxes for tokens in (ann, bob)]
+        live.port, [build_claim(tokens, box["user_code"]) for box in boxes for tokens in (ann, bob)]
     )
     for box, first, second in zip(boxes, answers[::2], answers[1::2], strict=True):
         assert {first[0], second[0]} == {200, 404}
@@ -208,9 +209,9 @@ def test_two_claims_of_one_code_yield_one(live, ann):
 
 
 def test_repeated_claim_by_the_same_account_succeeds(live, ann):
-    box = asked(live)
+    box = start_device_login(live)
     assert count_statuses(
-        send_simultaneously(live.port, [claiming(ann, box["user_code"])] * 8)
+        send_simultaneously(live.port, [build_claim(ann, box["user_code"])] * 8)
     ) == {200: 8}
     assert send(live, ann, "claim", {"user_code": box["user_code"]})[0] == 200, (
         "none of them was counted"
@@ -220,59 +221,61 @@ def test_repeated_claim_by_the_same_account_succeeds(live, ann):
 # Approvals end with their session.
 
 
-def another_password(_live, tokens: dict) -> bytes:
+def build_change(_live, tokens: dict) -> bytes:
     return build_password_change(tokens, PASSWORD, build_password(1))
 
 
-def out_everywhere(_live, tokens: dict) -> bytes:
+def build_logout_everywhere(_live, tokens: dict) -> bytes:
     return build_raw_post("/v1/logout-all", {}, build_bearer(tokens["access_token"]))
 
 
-def disabled(live, tokens: dict) -> bytes:
-    boss, account = administrator(live), tokens["account"]["id"]
+def build_disabling(live, tokens: dict) -> bytes:
+    boss, account = create_administrator(live), tokens["account"]["id"]
     return build_raw_post(
         f"/v1/accounts/{account}", {"status": "disabled"}, build_bearer(boss["access_token"])
     ).replace(b"POST", b"PATCH", 1)
 
 
-def administrator(live) -> dict:
-    beside = Service(build_settings(live.env["DOORWARD_DATABASE_URL"]))
+def create_administrator(live) -> dict:
+    service = Service(build_settings(live.env["DOORWARD_DATABASE_URL"]))
     name = register_account(live)
-    with beside.units.open_read_write() as work:
+    with service.units.open_read_write() as work:
         assert add_role(
             work, ANONYMOUS, account_id=log_in(live, name)["account"]["id"], role="admin"
         )
-    beside.close()
+    service.close()
     return log_in(live, name)
 
 
-@pytest.mark.parametrize("end", [another_password, out_everywhere, disabled])
+@pytest.mark.parametrize("end", [build_change, build_logout_everywhere, build_disabling])
 def test_approval_does_not_outlive_logout_everywhere(live, ann, end):
     """In any order of approvals, polls and the revocation, no earlier approval yields tokens.
 
     This also holds if the approving session stays.
     """
     ready, early = (
-        [claimed(live, ann) for _ in range(SOME)],
-        [approved(live, ann) for _ in range(SOME)],
+        [start_and_claim(live, ann) for _ in range(SOME)],
+        [start_and_approve(live, ann) for _ in range(SOME)],
     )
     ending = end(live, ann)
     race = [
         ending,
-        *(deciding(ann, box, "approve") for box in ready),
-        *(polling(box) for box in [*early, *ready]),
+        *(build_decision(ann, box, "approve") for box in ready),
+        *(build_poll(box) for box in [*early, *ready]),
     ]
     (status, _), *answers = send_simultaneously(live.port, race)
     assert status in {200, 204}
     approvals, polls = answers[:SOME], answers[SOME:]
     assert set(count_statuses(approvals)) <= {200, 401}
-    assert set(map(word, polls)) <= {"tokens", "authorization_pending", "access_denied"}
+    assert set(map(get_result, polls)) <= {"tokens", "authorization_pending", "access_denied"}
     assert not any(
         is_accepted(live, answer["access_token"]) for status, answer in polls if status == 200
     )
     after = {
-        box["session_id"]: said
-        for box, said, poll in zip([*early, *ready], told(live, *early, *ready), polls, strict=True)
+        box["session_id"]: result
+        for box, result, poll in zip(
+            [*early, *ready], poll_devices(live, *early, *ready), polls, strict=True
+        )
         if poll[0] != 200
     }
     assert "tokens" not in after.values()
@@ -287,7 +290,7 @@ def test_approval_does_not_outlive_logout_everywhere(live, ann, end):
 # Guessing.
 
 
-def five_looked_at(answers: Counter[int]) -> bool:
+def is_limited_to_five(answers: Counter[int]) -> bool:
     """Return whether five were looked up. The others were limited, or timed out on slow machines."""
     return answers[404] == LOOKED_AT and set(answers) <= {404, 429, 503}
 
@@ -295,24 +298,25 @@ def five_looked_at(answers: Counter[int]) -> bool:
 @pytest.mark.parametrize("source", ["one source", "many sources"])
 def test_fifty_wrong_codes_at_once_by_one_account_are_five_attempts(live, ann, source):
     here = pick_unused_source()
-    right = asked(live)["user_code"]
+    right = start_device_login(live)["user_code"]
     guesses = [
-        claiming(ann, "BBBB-BBBB", here if source == "one source" else pick_unused_source())
+        build_claim(ann, "BBBB-BBBB", here if source == "one source" else pick_unused_source())
         for _ in range(GUESSES)
     ]
-    assert five_looked_at(count_statuses(send_simultaneously(live.port, guesses)))
+    assert is_limited_to_five(count_statuses(send_simultaneously(live.port, guesses)))
     assert send(live, ann, "claim", {"user_code": right})[0] == 429
 
 
 def test_fifty_wrong_codes_at_once_from_one_source_are_five_attempts(live):
-    here = pick_unused_source()
+    source = pick_unused_source()
     people = [log_in(live, register_account(live)) for _ in range(5)]
     answers = count_statuses(
         send_simultaneously(
-            live.port, [claiming(tokens, "BBBB-BBBB", here) for tokens in people * (GUESSES // 5)]
+            live.port,
+            [build_claim(tokens, "BBBB-BBBB", source) for tokens in people * (GUESSES // 5)],
         )
     )
-    assert five_looked_at(answers)
+    assert is_limited_to_five(answers)
 
 
 # Locks.
@@ -324,14 +328,14 @@ def test_concurrent_actions_of_one_account_never_deadlock(live, name):
     for turn in range(2 * TURNS):
         tokens, other = log_in(live, name, password), log_in(live, name, password)
         fresh, ready, early = (
-            asked(live),
-            [claimed(live, tokens) for _ in range(2)],
-            [approved(live, tokens) for _ in range(2)],
+            start_device_login(live),
+            [start_and_claim(live, tokens) for _ in range(2)],
+            [start_and_approve(live, tokens) for _ in range(2)],
         )
         race = [
-            *(claiming(each, fresh["user_code"]) for each in (tokens, other)),
-            *(deciding(tokens, box, verb) for box in ready for verb in OUTCOMES),
-            *(polling(box) for box in [fresh, *ready, *early, *early]),
+            *(build_claim(each, fresh["user_code"]) for each in (tokens, other)),
+            *(build_decision(tokens, box, verb) for box in ready for verb in OUTCOMES),
+            *(build_poll(box) for box in [fresh, *ready, *early, *early]),
             build_password_change(tokens, password, build_password(turn)),
             build_raw_post(
                 "/v1/token/refresh", {"refresh_token": other["refresh_token"]}, pick_unused_source()

@@ -25,7 +25,7 @@ def service(make_service, database_url):
     )
 
 
-def follow_at_once(service, tokens):
+def open_links_simultaneously(service, tokens):
     """Use all links at once and return the statuses."""
     actors, gate = (
         [service.actor(f"boss{number}") for number in range(len(tokens))],
@@ -49,7 +49,7 @@ def follow_at_once(service, tokens):
     return answers
 
 
-def links(service):
+def create_links(service):
     """Create several valid links.
 
     The command leaves only the newest, so each is hidden while the next is created.
@@ -70,7 +70,7 @@ def links(service):
     return tokens
 
 
-def counts(service):
+def count_rows(service):
     with service.open_database() as db:
         return tuple(
             db.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()
@@ -86,9 +86,9 @@ def start_over(service):
 
 def test_concurrent_links_create_one_administrator(service):
     for _ in range(ROUNDS):
-        answers = follow_at_once(service, links(service))
+        answers = open_links_simultaneously(service, create_links(service))
         assert sorted(answers) == [200] + [400] * (LINKS - 1)
-        assert counts(service) == (1, 1)
+        assert count_rows(service) == (1, 1)
         start_over(service)
 
 
@@ -98,9 +98,9 @@ def test_one_link_used_many_times_at_once_works_once(service):
             token = invite_first_admin(work, username="boss", email="boss@example.org").rpartition(
                 "/"
             )[2]
-        answers = follow_at_once(service, [token] * LINKS)
+        answers = open_links_simultaneously(service, [token] * LINKS)
         assert sorted(answers) == [200] + [400] * (LINKS - 1)
-        assert counts(service) == (1, 1)
+        assert count_rows(service) == (1, 1)
         start_over(service)
 
 
@@ -136,5 +136,5 @@ def test_second_link_for_an_invitation_invalidates_the_first(service):
         newer = issue_token(
             work, ConfirmationPurpose.BOOTSTRAP, subject=subject, lifetime=LINK_LIFETIME
         )
-    assert sorted(follow_at_once(service, [older, newer])) == [200, 400]
-    assert counts(service) == (1, 1)
+    assert sorted(open_links_simultaneously(service, [older, newer])) == [200, 400]
+    assert count_rows(service) == (1, 1)

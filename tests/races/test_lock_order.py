@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 
 from tests.oauth_clients import ROLES, create_key, create_key_owner
 
-LONGEST = 0.8  # seconds; the service waits a second for a lock
+MAX_WAIT_SECONDS = 0.8  # seconds; the service waits a second for a lock
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def database(empty_postgres_url):
 
 
 @contextmanager
-def held(database, sql: str, **values: str):
+def lock_rows(database, sql: str, **values: str):
     """Lock these rows until the end.
 
     Yields a function that tests whether others are free while the service waits.
@@ -31,9 +31,9 @@ def held(database, sql: str, **values: str):
     with database.connect() as holder, database.connect() as other:
         holder.execute(text(sql + " FOR UPDATE"), values)
 
-        def free(wanted: str, **names: str) -> int:
+        def count_unlocked(wanted: str, **names: str) -> int:
             """Count the unlocked rows once a transaction waits."""
-            end = time.monotonic() + LONGEST
+            end = time.monotonic() + MAX_WAIT_SECONDS
             while (
                 not other.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar()
                 and time.monotonic() < end
@@ -43,7 +43,7 @@ def held(database, sql: str, **values: str):
             other.rollback()
             return found
 
-        yield free
+        yield count_unlocked
 
 
 def test_revoking_other_sessions_locks_the_account_first(
@@ -53,9 +53,12 @@ def test_revoking_other_sessions_locks_the_account_first(
     ann = make_service(empty_postgres_url).actor("ann").sign_in()
     for _ in range(2):
         ann.from_another_address().login()
-    with ThreadPoolExecutor(1) as pool, held(database, "SELECT id FROM accounts") as free:
+    with (
+        ThreadPoolExecutor(1) as pool,
+        lock_rows(database, "SELECT id FROM accounts") as count_unlocked,
+    ):
         answer = pool.submit(ann.call, "DELETE", "/v1/sessions", token=ann.access)
-        assert free("SELECT id FROM sessions") == 3
+        assert count_unlocked("SELECT id FROM sessions") == 3
         assert not answer.done()
     assert answer.result().status_code == 204
 
@@ -67,10 +70,12 @@ def test_keys_are_revoked_in_the_order_their_uses_are_stored(
     keys = sorted(create_key(ann, name=f"robot {number}")["id"] for number in range(6))
     with (
         ThreadPoolExecutor(1) as pool,
-        held(database, "SELECT id FROM api_keys WHERE id = :first", first=keys[0]) as free,
+        lock_rows(
+            database, "SELECT id FROM api_keys WHERE id = :first", first=keys[0]
+        ) as count_unlocked,
     ):
         answer = pool.submit(ann.call, "DELETE", "/v1/me", token=ann.access)
-        assert free("SELECT id FROM api_keys WHERE id <> :first", first=keys[0]) == 5
+        assert count_unlocked("SELECT id FROM api_keys WHERE id <> :first", first=keys[0]) == 5
     assert answer.result().status_code == 204
 
 
@@ -89,7 +94,7 @@ def test_no_key_secret_is_issued_after_a_password_change(
     with ThreadPoolExecutor(1) as pool, database.connect() as holder, database.connect() as other:
         holder.execute(text("UPDATE accounts SET epoch = epoch + 1"))
         answer = pool.submit(ann.post, path, body, token=ann.access)
-        end = time.monotonic() + LONGEST
+        end = time.monotonic() + MAX_WAIT_SECONDS
         while (
             not other.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar()
             and time.monotonic() < end

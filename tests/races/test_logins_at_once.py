@@ -15,7 +15,7 @@ SOURCES = 12
 UNDELAYED = 5  # attempts that one source may make at once
 
 
-def at_once(actors) -> Counter[int]:
+def log_in_simultaneously(actors) -> Counter[int]:
     gate = threading.Barrier(len(actors))
 
     def log_in(actor) -> int:
@@ -30,7 +30,9 @@ def test_right_password_succeeds_from_twelve_sources_at_once(make_service, datab
     service = make_service(database_url, capacity=Capacity(threads=4 * SOURCES))
     service.actor("ann").sign_up()
     for _ in range(2):
-        assert at_once([service.actor("ann") for _ in range(SOURCES)]) == {200: SOURCES}
+        assert log_in_simultaneously([service.actor("ann") for _ in range(SOURCES)]) == {
+            200: SOURCES
+        }
     assert (
         service.scalar("SELECT count(*) FROM audit WHERE event = 'login.succeeded'") == 2 * SOURCES
     )
@@ -43,7 +45,7 @@ def test_right_password_succeeds_at_once_below_the_throttle(make_service, databa
     )
     ann = service.actor("ann").sign_up()
     for _ in range(2):
-        assert at_once([ann] * UNDELAYED) == {200: UNDELAYED}
+        assert log_in_simultaneously([ann] * UNDELAYED) == {200: UNDELAYED}
 
 
 def test_logins_during_logout_everywhere_work_wholly_or_not_at_all(make_service, database_url):

@@ -22,25 +22,25 @@ def name() -> str:
 
 
 @pytest.fixture
-def ask(live):
+def query(live):
     """A direct connection to the database."""
     engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
 
-    def asked(sql: str, **values: str) -> int:
+    def query(sql: str, **values: str) -> int:
         with engine.connect() as connection:
             return connection.execute(text(sql), values).scalar_one()
 
-    yield asked
+    yield query
     engine.dispose()
 
 
-def registration(name: str, email: str) -> dict[str, str]:
+def build_registration(name: str, email: str) -> dict[str, str]:
     return {"username": name, "email": email, "name": "Writer", "password": PASSWORD}
 
 
 def sign_up(live, name: str) -> None:
     email = f"{name}@example.org"
-    handle = live.call("POST", "/v1/register", registration(name, email))[1]["registration"]
+    handle = live.call("POST", "/v1/register", build_registration(name, email))[1]["registration"]
     assert (
         live.call(
             "POST",
@@ -51,17 +51,17 @@ def sign_up(live, name: str) -> None:
     )
 
 
-def logged_in(live, name: str) -> dict:
+def log_in(live, name: str) -> dict:
     status, tokens = live.call("POST", "/v1/login", {"username": name, "password": PASSWORD})
     assert status == 200
     return tokens
 
 
-def refreshed(live, token: str) -> tuple[int, dict]:
+def refresh_tokens(live, token: str) -> tuple[int, dict]:
     return live.call("POST", "/v1/token/refresh", {"refresh_token": token})
 
 
-def works(live, tokens: dict) -> bool:
+def is_accepted(live, tokens: dict) -> bool:
     return (
         live.call(
             "GET", "/v1/whoami", headers={"Authorization": f"Bearer {tokens['access_token']}"}
@@ -75,7 +75,7 @@ def test_sixteen_registrations_of_one_email_send_one_email(live, name):
     answers = send_simultaneously(
         live.port,
         [
-            build_raw_post("/v1/register", registration(f"{name}-{number}", email))
+            build_raw_post("/v1/register", build_registration(f"{name}-{number}", email))
             for number in range(RACERS)
         ],
     )
@@ -85,7 +85,7 @@ def test_sixteen_registrations_of_one_email_send_one_email(live, name):
 
 def test_sixteen_resends_within_a_minute_send_no_email(live, name):
     email = f"{name}@example.org"
-    handle = live.call("POST", "/v1/register", registration(name, email))[1]["registration"]
+    handle = live.call("POST", "/v1/register", build_registration(name, email))[1]["registration"]
     again = [
         build_raw_post("/v1/register/resend", {"registration": handle}),
         build_raw_post("/v1/register/resend", {"email": email}),
@@ -106,7 +106,9 @@ def test_sixteen_spellings_of_one_identity_yield_one_account(live, name):
     ]
     rest = name.removeprefix("writ")
     wanted = [
-        registration(start + rest, f"{start}{rest}@Example.{'ORG' if start[0] == 'W' else 'org'}")
+        build_registration(
+            start + rest, f"{start}{rest}@Example.{'ORG' if start[0] == 'W' else 'org'}"
+        )
         for start in spelled
     ]
     answers = send_simultaneously(
@@ -133,7 +135,7 @@ def test_sixteen_spellings_of_one_identity_yield_one_account(live, name):
 def test_confirming_and_resending_at_once_causes_no_fault(live, name):
     """All of them lock the registration and its tokens; in different orders they would deadlock."""
     email = f"{name}@example.org"
-    handle = live.call("POST", "/v1/register", registration(name, email))[1]["registration"]
+    handle = live.call("POST", "/v1/register", build_registration(name, email))[1]["registration"]
     mail = live.mailbox(email)[0]
     by_code = build_raw_post("/v1/register/confirm", {"registration": handle, "code": mail["code"]})
     by_link = build_raw_post(
@@ -146,24 +148,24 @@ def test_confirming_and_resending_at_once_causes_no_fault(live, name):
     assert (found[200], found[202]) == (1, 6)
 
 
-def test_sixteen_reuses_at_once_revoke_the_session_once(live, name, ask):
+def test_sixteen_reuses_at_once_revoke_the_session_once(live, name, query):
     sign_up(live, name)
-    tokens = logged_in(live, name)
+    tokens = log_in(live, name)
     spent = tokens["refresh_token"]
-    latest = refreshed(live, refreshed(live, spent)[1]["refresh_token"])[1]
+    latest = refresh_tokens(live, refresh_tokens(live, spent)[1]["refresh_token"])[1]
     answers = send_simultaneously(
         live.port, [build_raw_post("/v1/token/refresh", {"refresh_token": spent})] * RACERS
     )
     assert Counter((status, answer["code"]) for status, answer in answers) == {
         (400, "invalid_grant"): RACERS
     }
-    assert not works(live, tokens)
-    assert not works(live, latest)
-    assert refreshed(live, latest["refresh_token"])[0] == 400
+    assert not is_accepted(live, tokens)
+    assert not is_accepted(live, latest)
+    assert refresh_tokens(live, latest["refresh_token"])[0] == 400
     session = tokens["session_id"]
-    assert ask("SELECT count(*) FROM revocations WHERE ref = :session", session=session) == 1
+    assert query("SELECT count(*) FROM revocations WHERE ref = :session", session=session) == 1
     assert (
-        ask(
+        query(
             "SELECT count(*) FROM audit WHERE session_id = :session AND event = 'refresh_token.reuse_detected'",
             session=session,
         )
@@ -175,9 +177,9 @@ def test_sixteen_reuses_at_once_revoke_the_session_once(live, name, ask):
 
 def test_concurrent_use_by_thief_and_owner_leaves_no_live_token(live, name):
     sign_up(live, name)
-    tokens = logged_in(live, name)
+    tokens = log_in(live, name)
     spent = tokens["refresh_token"]
-    latest = refreshed(live, refreshed(live, spent)[1]["refresh_token"])[1]
+    latest = refresh_tokens(live, refresh_tokens(live, spent)[1]["refresh_token"])[1]
     requests = [
         build_raw_post("/v1/token/refresh", {"refresh_token": token})
         for token in (spent, latest["refresh_token"])
@@ -186,15 +188,15 @@ def test_concurrent_use_by_thief_and_owner_leaves_no_live_token(live, name):
     assert {status for status, _ in answers[::2]} == {400}
     assert {status for status, _ in answers[1::2]} <= {200, 400}
     got = [answer for status, answer in answers if status == 200]
-    assert not any(works(live, answer) for answer in [tokens, latest, *got])
-    assert {refreshed(live, answer["refresh_token"])[0] for answer in [tokens, latest, *got]} == {
-        400
-    }
+    assert not any(is_accepted(live, answer) for answer in [tokens, latest, *got])
+    assert {
+        refresh_tokens(live, answer["refresh_token"])[0] for answer in [tokens, latest, *got]
+    } == {400}
 
 
 def test_two_sessions_revoking_all_others_leave_no_third(live, name):
     sign_up(live, name)
-    first, second, *others = [logged_in(live, name) for _ in range(8)]
+    first, second, *others = [log_in(live, name) for _ in range(8)]
     delete = [
         f"DELETE /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nAuthorization: Bearer {tokens['access_token']}\r\n\r\n".encode()
         for tokens in (first, second)
@@ -202,5 +204,5 @@ def test_two_sessions_revoking_all_others_leave_no_third(live, name):
     answers = send_simultaneously(live.port, delete * 4)
     assert {status for status, _ in answers} <= {204, 401}
     assert 204 in {status for status, _ in answers}
-    assert not any(works(live, tokens) for tokens in others)
-    assert sum(works(live, tokens) for tokens in (first, second)) <= 1
+    assert not any(is_accepted(live, tokens) for tokens in others)
+    assert sum(is_accepted(live, tokens) for tokens in (first, second)) <= 1

@@ -45,13 +45,13 @@ def database(live):
     engine.dispose()
 
 
-def resetting(token: str, new: str) -> bytes:
+def build_reset(token: str, new: str) -> bytes:
     return build_raw_post(
         "/v1/password/reset", {"token": token, "new_password": new}, pick_unused_source()
     )
 
 
-def mailed(live, name: str) -> str:
+def mail_reset_token(live, name: str) -> str:
     assert (
         live.call("POST", "/v1/password/forgot", {"username": name}, pick_unused_source())[0] == 202
     )
@@ -60,7 +60,7 @@ def mailed(live, name: str) -> str:
     ][0].rpartition("/")[2]
 
 
-def counted(database, name: str, like: str) -> list[int]:
+def list_failure_counts(database, name: str, like: str) -> list[int]:
     """Return the counters of the account; `like` follows its id."""
     with database.connect() as connection:
         account = connection.execute(
@@ -72,7 +72,7 @@ def counted(database, name: str, like: str) -> list[int]:
         return list(found.scalars())
 
 
-def looked_at(live, guesses: list[bytes], refused: int) -> int:
+def count_checked(live, guesses: list[bytes], refused: int) -> int:
     """Return how many guesses of one source were checked; the others must wait.
 
     On a slow machine a second may pass.
@@ -89,13 +89,17 @@ def looked_at(live, guesses: list[bytes], refused: int) -> int:
 
 def test_fifty_wrong_logins_at_once_from_one_source_are_five_attempts(live, database, name):
     guesses = [build_login(name, WRONG, pick_unused_source())] * GUESSES
-    number = looked_at(live, guesses, 401)
-    assert counted(database, name, "") == counted(database, name, " %") == [number]
+    number = count_checked(live, guesses, 401)
+    assert (
+        list_failure_counts(database, name, "")
+        == list_failure_counts(database, name, " %")
+        == [number]
+    )
     assert try_login(live, name)[0] == 200
 
 
 def test_fifty_wrong_logins_at_once_for_an_unknown_name_are_five(live):
-    looked_at(live, [build_login(f"nobody{next(NUMBERS)}", WRONG)] * GUESSES, 401)
+    count_checked(live, [build_login(f"nobody{next(NUMBERS)}", WRONG)] * GUESSES, 401)
 
 
 def test_fifty_wrong_logins_at_once_from_fifty_sources_all_count(live, database, name):
@@ -103,32 +107,34 @@ def test_fifty_wrong_logins_at_once_from_fifty_sources_all_count(live, database,
         send_simultaneously(live.port, [build_login(name, WRONG) for _ in range(GUESSES)])
     )
     assert set(answers) <= {401, 503}
-    assert counted(database, name, "") == [answers[401]], (
+    assert list_failure_counts(database, name, "") == [answers[401]], (
         "whoever found the gate full has not tried"
     )
-    assert counted(database, name, " %").count(1) == answers[401]
+    assert list_failure_counts(database, name, " %").count(1) == answers[401]
     assert try_login(live, name)[0] == 200
 
 
 def test_concurrent_guesses_by_one_session_are_five_attempts(live, name):
     tokens = log_in(live, name)
-    looked_at(live, [build_password_change(tokens, WRONG, build_password(1))] * 24, 403)
+    count_checked(live, [build_password_change(tokens, WRONG, build_password(1))] * 24, 403)
     assert is_accepted(live, tokens["access_token"])
 
 
 def test_never_more_than_a_hundred_attempts_are_checked(live, database, name):
-    asked = 0
+    checked = 0
     for _ in range(6):
         answers = count_statuses(
             send_simultaneously(live.port, [build_login(name, WRONG) for _ in range(22)])
         )
         assert set(answers) <= {401, 503}
-        asked += answers[401]
-    assert asked > 100
-    assert counted(database, name, "") == [100]
+        checked += answers[401]
+    assert checked > 100
+    assert list_failure_counts(database, name, "") == [100]
     assert try_login(live, name)[0] == 401
     assert count_statuses(
-        send_simultaneously(live.port, [resetting(mailed(live, name), build_password(1))])
+        send_simultaneously(
+            live.port, [build_reset(mail_reset_token(live, name), build_password(1))]
+        )
     ) == {204: 1}
     assert try_login(live, name, build_password(1))[0] == 200
 
@@ -156,9 +162,9 @@ def test_right_and_wrong_logins_at_once_get_their_own_answers(live, name):
 
 def test_sixteen_uses_of_one_reset_token_set_the_password_once(live, name):
     held = log_in(live, name)
-    token = mailed(live, name)
+    token = mail_reset_token(live, name)
     answers = send_simultaneously(
-        live.port, [resetting(token, build_password(number)) for number in range(RACERS)]
+        live.port, [build_reset(token, build_password(number)) for number in range(RACERS)]
     )
     assert count_statuses(answers) == {204: 1, 400: RACERS - 1}
     winner = [status for status, _ in answers].index(204)
@@ -176,10 +182,12 @@ def test_sixteen_uses_of_one_reset_token_set_the_password_once(live, name):
 
 def test_two_reset_tokens_of_one_account_set_one_password(live, database, name):
     for number in range(ROUNDS):
-        tokens = _two_tokens(live, database, name, PASSWORD if not number else build_password(99))
+        tokens = _create_two_tokens(
+            live, database, name, PASSWORD if not number else build_password(99)
+        )
         answers = send_simultaneously(
             live.port,
-            [resetting(token, build_password(index)) for token in tokens for index in range(4)],
+            [build_reset(token, build_password(index)) for token in tokens for index in range(4)],
         )
         assert count_statuses(answers) == {204: 1, 400: 7}
         winner = [status for status, _ in answers].index(204) % 4
@@ -193,7 +201,7 @@ def test_two_reset_tokens_of_one_account_set_one_password(live, database, name):
         ) == {200: 1}
 
 
-def _two_tokens(live, database, name: str, password: str) -> list[str]:
+def _create_two_tokens(live, database, name: str, password: str) -> list[str]:
     """Two valid tokens, which no sequence of requests creates.
 
     The first is hidden while the second is created.
@@ -273,12 +281,12 @@ def test_change_and_reset_at_once_leave_one_working_password(live, database, nam
     for turn in range(ROUNDS):
         tokens, token = (
             log_in(live, name, password),
-            _two_tokens(live, database, name, password)[0],
+            _create_two_tokens(live, database, name, password)[0],
         )
         changed, chosen = build_password(10 * turn), build_password(10 * turn + 1)
         answers = send_simultaneously(
             live.port,
-            [build_password_change(tokens, password, changed), resetting(token, chosen)] * 2,
+            [build_password_change(tokens, password, changed), build_reset(token, chosen)] * 2,
         )
         assert set(count_statuses(answers)) <= {200, 204, 400, 401, 403}
         assert count_statuses(answers)[200] + count_statuses(answers)[204] == 1
@@ -350,11 +358,11 @@ def test_no_session_opened_with_the_old_password_outlives_a_change(live, name):
 def test_no_session_opened_with_the_old_password_outlives_a_reset(live, database, name):
     password = PASSWORD
     for turn in range(ROUNDS):
-        token = _two_tokens(live, database, name, password)[0]
+        token = _create_two_tokens(live, database, name, password)[0]
         (status, _), *logins = send_simultaneously(
             live.port,
             [
-                resetting(token, build_password(turn)),
+                build_reset(token, build_password(turn)),
                 *[build_login(name, password) for _ in range(12)],
             ],
         )
@@ -381,14 +389,14 @@ def test_concurrent_reset_requests_leave_one_working_link(live, name):
     assert len(mails) == 1
     token = mails[0]["links"][0].rpartition("/")[2]
     assert count_statuses(
-        send_simultaneously(live.port, [resetting(token, build_password(1))])
+        send_simultaneously(live.port, [build_reset(token, build_password(1))])
     ) == {204: 1}
 
 
 def test_concurrent_logins_from_one_machine_all_succeed(live, name):
-    here = pick_unused_source()
+    source = pick_unused_source()
     for _ in range(ROUNDS):
-        answers = send_simultaneously(live.port, [build_login(name, PASSWORD, here)] * 20)
+        answers = send_simultaneously(live.port, [build_login(name, PASSWORD, source)] * 20)
         assert count_statuses(answers) == {200: 20}
 
 
@@ -417,11 +425,11 @@ def test_released_attempt_locks_counters_in_the_same_order(make_service, empty_p
     with engine.connect() as holder, engine.connect() as other:
         other.execution_options(isolation_level="AUTOCOMMIT")
 
-        def full(*_: str) -> bool:
+        def reject_as_busy(*_: str) -> bool:
             holder.execute(text(of_all))
             raise Busy
 
-        service.units.hasher.verify = full
+        service.units.hasher.verify = reject_as_busy
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(ann.login)
             while (

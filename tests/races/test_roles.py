@@ -24,18 +24,18 @@ ROUNDS = 6 if LONG else 3
 
 
 @pytest.fixture
-def people(make_service, database_url):
+def service(make_service, database_url):
     return make_service(database_url)
 
 
-def raw(method: str, path: str, token: str, body: object = None) -> bytes:
+def build_request(method: str, path: str, token: str, body: object = None) -> bytes:
     """Build a request with another method from a POST."""
     return build_raw_post(
         path, body if body is not None else {}, {"Authorization": f"Bearer {token}"}
     ).replace(b"POST", method.encode(), 1)
 
 
-def newcomer(live) -> tuple[str, str]:
+def create_account(live) -> tuple[str, str]:
     """Create an account for each race and return its id."""
     name = f"rights{next(NUMBERS)}"
     email = f"{name}@example.org"
@@ -45,10 +45,10 @@ def newcomer(live) -> tuple[str, str]:
         {"username": name, "email": email, "name": "Racer", "password": PASSWORD},
     )[1]
     code = live.mailbox(email)[0]["code"]
-    told = live.call(
+    response = live.call(
         "POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code}
     )[1]
-    return name, told["account"]["id"]
+    return name, response["account"]["id"]
 
 
 def sign_in(live, name: str) -> str:
@@ -74,7 +74,7 @@ def make_admin(live, account_id: str) -> None:
     engine.dispose()
 
 
-def admins(live) -> set[str]:
+def list_admins(live) -> set[str]:
     engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
     with engine.connect() as connection:
         found = set(
@@ -86,7 +86,7 @@ def admins(live) -> set[str]:
     return found
 
 
-def forget_admins(live) -> None:
+def remove_admins(live) -> None:
     engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM account_roles WHERE role = 'admin'"))
@@ -97,58 +97,61 @@ def forget_admins(live) -> None:
 @pytest.fixture
 def _without_admins(live):
     """Remove the role from administrators of other races."""
-    forget_admins(live)
+    remove_admins(live)
     yield
-    forget_admins(live)
+    remove_admins(live)
 
 
 @pytest.mark.usefixtures("_without_admins")
 def test_administrators_removing_each_other_leave_one(live):
-    two = [newcomer(live) for _ in range(2)]
+    two = [create_account(live) for _ in range(2)]
     tokens = {}
     for _ in range(ROUNDS):
         for name, account_id in two:
-            if account_id not in admins(live):
+            if account_id not in list_admins(live):
                 make_admin(live, account_id)
             tokens[account_id] = sign_in(live, name)
         (_, one), (_, other) = two
         crossed = [
-            raw("DELETE", f"/v1/accounts/{other}/roles/admin", tokens[one]),
-            raw("DELETE", f"/v1/accounts/{one}/roles/admin", tokens[other]),
-            raw("DELETE", f"/v1/accounts/{one}/roles/admin", tokens[one]),
-            raw("DELETE", f"/v1/accounts/{other}/roles/admin", tokens[other]),
+            build_request("DELETE", f"/v1/accounts/{other}/roles/admin", tokens[one]),
+            build_request("DELETE", f"/v1/accounts/{one}/roles/admin", tokens[other]),
+            build_request("DELETE", f"/v1/accounts/{one}/roles/admin", tokens[one]),
+            build_request("DELETE", f"/v1/accounts/{other}/roles/admin", tokens[other]),
         ]
         answers = send_simultaneously(live.port, crossed)
         assert {status for status, _ in answers} <= {204, 403, 409}, answers
         assert sum(status == 204 for status, _ in answers) >= 1
-        assert len(admins(live) & {one, other}) == 1
+        assert len(list_admins(live) & {one, other}) == 1
 
 
 @pytest.mark.usefixtures("_without_admins")
 def test_concurrent_grants_are_atomic_and_the_last_wins(live):
-    boss, target = newcomer(live), newcomer(live)
+    boss, target = create_account(live), create_account(live)
     make_admin(live, boss[1])
     token = sign_in(live, boss[0])
     path = f"/v1/memberships/list/{target[0]}/{target[1]}"
     levels = ["invitee", "member", "manager", "secret"] * 4
     answers = send_simultaneously(
-        live.port, [raw("PUT", path, token, {"level": level}) for level in levels]
+        live.port, [build_request("PUT", path, token, {"level": level}) for level in levels]
     )
-    told = (
+    response = (
         {204} if "postgresql" in live.env["DOORWARD_DATABASE_URL"] else {204, 503}
     )  # SQLite has one writer, so a slow machine times out
-    assert 204 in {status for status, _ in answers} <= told, answers
+    assert 204 in {status for status, _ in answers} <= response, answers
     (item,) = live.call(
         "GET", f"/v1/memberships/list/{target[0]}", headers={"Authorization": f"Bearer {token}"}
     )[1]["items"]
     assert item["level"] in levels
-    mixed = [raw("PUT", path, token, {"level": "member"}), raw("DELETE", path, token)] * 4
-    assert 204 in {status for status, _ in send_simultaneously(live.port, mixed)} <= told
+    mixed = [
+        build_request("PUT", path, token, {"level": "member"}),
+        build_request("DELETE", path, token),
+    ] * 4
+    assert 204 in {status for status, _ in send_simultaneously(live.port, mixed)} <= response
 
 
 @pytest.mark.usefixtures("_without_admins")
 def test_managers_removing_each_other_do_not_deadlock(live):
-    boss, ann, bob = newcomer(live), newcomer(live), newcomer(live)
+    boss, ann, bob = create_account(live), create_account(live), create_account(live)
     make_admin(live, boss[1])
     token = sign_in(live, boss[0])
     thing = f"/v1/memberships/list/{ann[0]}"
@@ -165,24 +168,24 @@ def test_managers_removing_each_other_do_not_deadlock(live):
                 == 204
             )
         crossed = [
-            raw("DELETE", f"{thing}/{bob[1]}", tokens[ann[1]]),
-            raw("DELETE", f"{thing}/{ann[1]}", tokens[bob[1]]),
+            build_request("DELETE", f"{thing}/{bob[1]}", tokens[ann[1]]),
+            build_request("DELETE", f"{thing}/{ann[1]}", tokens[bob[1]]),
         ]
         answers = send_simultaneously(live.port, crossed)
         # The second one is no longer a manager when it gets the lock, so one of them stays.
         assert sorted(status for status, _ in answers) == [204, 403], answers
 
 
-def test_downgraded_manager_grants_nothing_more(people):
+def test_downgraded_manager_grants_nothing_more(service):
     """The grant waits for the row of the granter and then sees the downgrade.
 
     Two connections, one waiting for the other's lock.
     """
-    if people.settings.uses_sqlite:
+    if service.settings.uses_sqlite:
         pytest.skip("a writer has the whole database, so nothing can come between")
-    boss, ann, bob = (people.actor(name).sign_in() for name in ("boss", "ann", "bob"))
+    boss, ann, bob = (service.actor(name).sign_in() for name in ("boss", "ann", "bob"))
     ids = [actor.tokens["account"]["id"] for actor in (boss, ann, bob)]
-    with people.units.open_read_write() as work:
+    with service.units.open_read_write() as work:
         add_role(work, NOBODY, account_id=ids[0], role="admin")
     boss.login()
     path = f"/v1/memberships/list/7/{ids[1]}"
@@ -201,7 +204,7 @@ def test_downgraded_manager_grants_nothing_more(people):
     principal = Principal(
         ids[0], "boss", CredentialKind.SESSION, "", None, None, scopes=("memberships:write:list",)
     )
-    with people.units.open_read_write() as work:
+    with service.units.open_read_write() as work:
         grant_membership(
             work,
             principal,
@@ -217,4 +220,4 @@ def test_downgraded_manager_grants_nothing_more(people):
         assert not answers  # it waits for ann's row
     asking.join(10)
     assert answers == [403]
-    assert people.scalar("SELECT count(*) FROM memberships") == 1
+    assert service.scalar("SELECT count(*) FROM memberships") == 1

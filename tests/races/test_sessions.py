@@ -13,11 +13,11 @@ from tests.races.requests import build_bearer, is_accepted, log_in, refresh_toke
 from tests.slow import LONG
 
 RACERS = 20
-MOST_SESSIONS = 50
+MAX_SESSIONS = 50
 ROUNDS = 4 if LONG else 2
 
 
-def counter(refresh_token: str) -> int:
+def read_counter(refresh_token: str) -> int:
     return int(refresh_token.split(".")[3])
 
 
@@ -32,7 +32,7 @@ def test_twenty_refreshes_of_one_token_advance_once(live, name):
         successors = {answer["refresh_token"] for _, answer in answers}
         assert len(successors) == 1
         successor = successors.pop()
-        assert counter(successor) == counter(token) + 1
+        assert read_counter(successor) == read_counter(token) + 1
         assert all(is_accepted(live, answer["access_token"]) for _, answer in answers)
         token = successor
 
@@ -53,17 +53,17 @@ def test_tokens_refreshed_during_a_logout_are_dead(live, name):
 
 
 def test_tokens_refreshed_during_logout_everywhere_are_dead(live, name):
-    held = [log_in(live, name) for _ in range(6)]
-    leave = build_raw_post("/v1/logout-all", {}, build_bearer(held[0]["access_token"]))
+    all_tokens = [log_in(live, name) for _ in range(6)]
+    leave = build_raw_post("/v1/logout-all", {}, build_bearer(all_tokens[0]["access_token"]))
     refreshes = [
         build_raw_post("/v1/token/refresh", {"refresh_token": tokens["refresh_token"]})
-        for tokens in held
+        for tokens in all_tokens
     ]
     (status, _), *answers = send_simultaneously(live.port, [leave, *refreshes, *refreshes])
     assert status == 204
     got = [answer for status, answer in answers if status == 200]
     assert {status for status, _ in answers} <= {200, 400}
-    assert not any(is_accepted(live, answer["access_token"]) for answer in [*held, *got])
+    assert not any(is_accepted(live, answer["access_token"]) for answer in [*all_tokens, *got])
 
 
 def test_sixty_logins_at_once_leave_at_most_fifty_sessions(live, name):
@@ -76,7 +76,7 @@ def test_sixty_logins_at_once_leave_at_most_fifty_sessions(live, name):
     answers = [answer for _ in range(3) for answer in send_simultaneously(live.port, requests)]
     assert Counter(status for status, _ in answers) == {200: 60}
     working = [answer for _, answer in answers if is_accepted(live, answer["access_token"])]
-    assert len(working) == MOST_SESSIONS
+    assert len(working) == MAX_SESSIONS
     listed = live.call("GET", "/v1/sessions", headers=build_bearer(working[0]["access_token"]))[1][
         "items"
     ]

@@ -45,14 +45,14 @@ def test_eight_replicas_asked_at_once_create_one_signing_key(make_service, datab
     services = [make_service(database_url) for _ in range(8)]
     gate = threading.Barrier(16)
 
-    def ask(number: int) -> tuple[int, str]:
+    def get_jwks(number: int) -> tuple[int, str]:
         client = services[number % 8].app.test_client()
         gate.wait()
         answer = client.get("/.well-known/jwks.json")
         return answer.status_code, answer.text
 
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(ask, range(16)))
+        answers = list(pool.map(get_jwks, range(16)))
     assert {status for status, _ in answers} == {200}
     assert len({text for _, text in answers}) == 1
     assert services[0].scalar("SELECT count(*) FROM signing_keys") == 1
@@ -72,12 +72,12 @@ def test_fifty_logins_at_once_in_one_process_reach_the_limit_exactly(make_servic
     ann = service.actor("ann")
     gate = threading.Barrier(LOGINS)
 
-    def guess(number: int) -> int:
+    def fail_login(number: int) -> int:
         gate.wait()
         return ann.login(username=f"nobody-{number}").status_code
 
     with ThreadPoolExecutor(LOGINS) as pool:
-        answers = Counter(pool.map(guess, range(LOGINS)))
+        answers = Counter(pool.map(fail_login, range(LOGINS)))
     assert answers == {401: QUOTA, 429: LOGINS - QUOTA}
 
 

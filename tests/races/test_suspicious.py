@@ -11,7 +11,7 @@ from tests.slow import LONG
 ROUNDS = 6 if LONG else 2
 
 
-def shown(live, tokens: dict, session_id: str) -> tuple[str, str]:
+def get_status(live, tokens: dict, session_id: str) -> tuple[str, str]:
     status, session = live.call(
         "GET", f"/v1/sessions/{session_id}", headers=build_bearer(tokens["access_token"])
     )
@@ -40,7 +40,7 @@ def test_tokens_refreshed_during_marking_are_dead(live, name):
         assert {refresh_tokens(live, answer["refresh_token"])[0] for answer in [theirs, *got]} == {
             400
         }
-        assert shown(live, mine, theirs["session_id"]) == ("suspicious", "reported")
+        assert get_status(live, mine, theirs["session_id"]) == ("suspicious", "reported")
     assert is_accepted(live, mine["access_token"])
 
 
@@ -55,7 +55,7 @@ def test_session_is_marked_before_or_after_its_logout(live, name):
         assert status == 204
         assert {status for status, _ in answers} <= {204, 401}
         assert not is_accepted(live, theirs["access_token"])
-        assert shown(live, mine, theirs["session_id"]) == ("suspicious", "reported")
+        assert get_status(live, mine, theirs["session_id"]) == ("suspicious", "reported")
 
 
 def test_concurrent_marking_counts_once_and_sends_one_email(live, name):

@@ -31,7 +31,7 @@ def record(**changes) -> ApiKeyEntry:
 
 
 @pytest.mark.parametrize(
-    ("changes", "shown", "fits"),
+    ("changes", "secret", "fits"),
     [
         ({}, "new", True),
         ({}, "old", False),
@@ -43,8 +43,8 @@ def record(**changes) -> ApiKeyEntry:
         ({"old_until": NOW + 1}, "", False),
     ],
 )
-def test_current_and_previous_secret_match_during_the_overlap(changes, shown, fits):
-    assert record(**changes).accepts_digest(shown, NOW) is fits
+def test_current_and_previous_secret_match_during_the_overlap(changes, secret, fits):
+    assert record(**changes).accepts_digest(secret, NOW) is fits
 
 
 @pytest.mark.parametrize(

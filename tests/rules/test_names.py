@@ -129,7 +129,7 @@ def test_confusable_username_is_refused(wanted):
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"),
+    ("typed", "expected"),
     [
         ("\uff21\uff2e\uff2e", "ann"),
         ("\ufb01nn", "finn"),
@@ -142,8 +142,8 @@ def test_confusable_username_is_refused(wanted):
         ("\u1e9eann", "ssann"),
     ],
 )
-def test_login_identifier_is_folded_to_the_canonical_name(typed, meant):
-    assert fold_name(typed) == meant
+def test_login_identifier_is_folded_to_the_canonical_name(typed, expected):
+    assert fold_name(typed) == expected
     with pytest.raises(InvalidName):
         parse_username(typed)
 

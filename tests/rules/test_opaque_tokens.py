@@ -42,7 +42,7 @@ def test_ids_have_128_random_bits():
     assert all(re.fullmatch("acc_[0-9A-Za-z]{22}", text) for text in ids)  # 62 ** 22 > 2 ** 128
 
 
-def _altered(token: str) -> dict[str, str]:
+def _build_altered_tokens(token: str) -> dict[str, str]:
     head, secret = token.rsplit("_", 1)
     return {
         "empty": "",
@@ -64,9 +64,11 @@ def _altered(token: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("fault", list(_altered(generate_token("dwc", generate_id("cnf")).token)))
+@pytest.mark.parametrize(
+    "fault", list(_build_altered_tokens(generate_token("dwc", generate_id("cnf")).token))
+)
 def test_incomplete_token_matches_no_row(fault):
-    altered = _altered(generate_token("dwc", generate_id("cnf")).token)[fault]
+    altered = _build_altered_tokens(generate_token("dwc", generate_id("cnf")).token)[fault]
     assert parse_row_id("dwc", "cnf", altered) is None
 
 

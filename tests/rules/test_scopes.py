@@ -13,15 +13,15 @@ SCOPES = PARTS | PARTS.map(lambda scope: scope + ":*")
 LIMITS = st.none() | st.lists(SCOPES, max_size=4)
 
 
-def held(scope: str, limit: list[str] | None) -> bool:
+def is_held(scope: str, limit: list[str] | None) -> bool:
     return limit is None or has_scope(scope, limit)
 
 
 @given(LIMITS, LIMITS, SCOPES)
 def test_intersection_is_held_by_both_limits(some, others, scope):
     both = intersect_limits(some, others)
-    assert held(scope, None if both is None else both.split()) == (
-        held(scope, some) and held(scope, others)
+    assert is_held(scope, None if both is None else both.split()) == (
+        is_held(scope, some) and is_held(scope, others)
     )
 
 
@@ -31,10 +31,12 @@ def test_intersection_is_commutative(some, others):
 
 
 @given(st.lists(SCOPES), st.lists(SCOPES), SCOPES)
-def test_narrowing_grants_nothing_beyond_request_and_rights(asked, has, scope):
-    given_now = narrow_scopes(asked, has)
-    assert set(given_now) <= set(asked)
-    assert not has_scope(scope, given_now) or (has_scope(scope, asked) and has_scope(scope, has))
+def test_narrowing_grants_nothing_beyond_request_and_rights(requested, has, scope):
+    given_now = narrow_scopes(requested, has)
+    assert set(given_now) <= set(requested)
+    assert not has_scope(scope, given_now) or (
+        has_scope(scope, requested) and has_scope(scope, has)
+    )
 
 
 @pytest.mark.parametrize(
