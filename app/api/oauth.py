@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
-from flask import Response
+from flask import Response, request
 from marshmallow import fields, post_dump
 
 from app.authorization.errors import InsufficientScope
@@ -12,19 +10,20 @@ from app.authorization.rights import INTROSPECT
 from app.device_login.errors import AccessDenied, AuthorizationPending, ExpiredToken, SlowDown
 from app.device_login.start import DeviceAuthorization
 from app.oauth.errors import InvalidClient, InvalidScope, UnsupportedGrantType, UnsupportedTokenType
-from app.oauth.introspect import IntrospectionResult, introspect_token
+from app.oauth.introspect import introspect_token
 from app.oauth.revoke import revoke_token
 from app.oauth.tokens import TokenResponse, issue_tokens, start_device_authorization
 from app.principal import Principal
 from app.sessions.errors import InvalidGrant
 from app.unit_of_work import UnitOfWork
-from app.web.answers import dump_json
 from app.web.auth.presented_credentials import parse_client
 from app.web.auth.requirements import client_with_scope, require
 from app.web.client_info import get_client_info
+from app.web.introspection import build_introspection_answer
 from app.web.json_body import MAX_BODY_BYTES, Body
-from app.web.oauth.errors import CONTENT_TYPE, disable_caching, document_oauth_errors
+from app.web.oauth.errors import disable_caching, document_oauth_errors
 from app.web.oauth.forms import Form, OAuthBlueprint
+from app.web.problems import to_response
 from app.web.schemas import SecretText, StrictSchema, Text
 from app.web.unit_of_work import reading, writing
 
@@ -35,8 +34,6 @@ blp = OAuthBlueprint(
     description="OAuth 2.0 endpoints for standard clients and resource servers.",
 )
 blp.after_request(disable_caching)
-
-INACTIVE = dump_json({"active": False})
 
 
 class ClientForm(Form):
@@ -191,7 +188,7 @@ def post_token(work: UnitOfWork, body: Body) -> TokenResponse:
     return issue_tokens(
         work,
         get_client_info(),
-        client=parse_client(),
+        client=parse_client(request),
         grant_type=body["grant_type"],
         scope=body["scope"],
         refresh_token=body["refresh_token"],
@@ -211,7 +208,7 @@ def post_device_authorization(work: UnitOfWork, body: Body) -> DeviceAuthorizati
     standard clients. `/v1/login-sessions` also supports a message and a check phrase.
     """
     return start_device_authorization(
-        work, get_client_info(), client=parse_client(), scope=body["scope"]
+        work, get_client_info(), client=parse_client(request), scope=body["scope"]
     )
 
 
@@ -226,7 +223,7 @@ def post_introspect(work: UnitOfWork, _principal: Principal, body: Body) -> Resp
 
     Requires an API key with the scope `tokens:introspect`.
     """
-    return _render_introspection(introspect_token(work, token=body["token"]))
+    return to_response(build_introspection_answer(introspect_token(work, token=body["token"])))
 
 
 @blp.route("/revoke", methods=["POST"])
@@ -239,16 +236,5 @@ def post_revoke(work: UnitOfWork, body: Body) -> Response:
 
     The response is 200 for unknown and inactive tokens too.
     """
-    revoke_token(work, get_client_info(), client=parse_client(), token=body["token"])
+    revoke_token(work, get_client_info(), client=parse_client(request), token=body["token"])
     return Response(status=200)
-
-
-def _render_introspection(found: IntrospectionResult | None) -> Response:
-    known = (
-        {name: value for name, value in asdict(found).items() if value is not None}
-        if found
-        else None
-    )
-    return Response(
-        dump_json({"active": True} | known) if known else INACTIVE, content_type=CONTENT_TYPE
-    )

@@ -7,9 +7,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.errors import Unauthenticated
-from app.verification.credentials import CredentialType, parse_token, principal_for
+from app.verification.credentials import (
+    CredentialType,
+    PresentedCredential,
+    parse_token,
+    principal_for,
+)
 
 if TYPE_CHECKING:
+    from app.principal import Principal
+    from app.settings import Settings
     from app.unit_of_work import UnitOfWork
 
 TOKEN_TYPES = {
@@ -47,14 +54,21 @@ def introspect_token(work: UnitOfWork, *, token: str) -> IntrospectionResult | N
         principal = principal_for(work, presented)
     except Unauthenticated:
         return None
+    return build_introspection(work.settings, presented, principal)
+
+
+def build_introspection(
+    settings: Settings, presented: PresentedCredential, principal: Principal
+) -> IntrospectionResult:
+    """Describe an active credential."""
     return IntrospectionResult(
         token_type=TOKEN_TYPES[presented.type],
         sub=principal.account_id,
         username=principal.username,
         scope=" ".join(principal.scopes),
         client_id=principal.key_id or principal.client_id,
-        iss=work.settings.issuer,
-        aud=work.settings.audience,
+        iss=settings.issuer,
+        aud=settings.audience,
         sid=principal.session_id or principal.key_id,
         exp=_to_seconds(principal.expires_at),
         auth_time=_to_seconds(principal.auth_time),

@@ -11,13 +11,13 @@ remembered beside the entries. Times are compared on every check.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from app.adapters.cache import CacheUnavailable
 from app.adapters.rate_limiter import parse_windows
 from app.adapters.redis_pipeline import pack_command
 from app.api_keys.models import PREFIX
+from app.authorization.rights import INTROSPECT, has_scope
 from app.credential_status.api_key_cache import RECORD_USE, build_use_arguments, parse_use
 from app.credential_status.session_cache import (
     Verdict,
@@ -26,8 +26,9 @@ from app.credential_status.session_cache import (
     evaluate_entries,
     parse_account_entry,
 )
-from app.errors import Unauthenticated
+from app.errors import Problem, Unauthenticated
 from app.opaque_tokens import compute_digest, is_id, parse_row_id
+from app.server.known_credentials import Entry, KnownKey, KnownToken, Verified, make_room
 from app.verification.api_keys import (
     build_api_key_principal,
     build_api_key_token_principal,
@@ -35,7 +36,7 @@ from app.verification.api_keys import (
     require_valid,
     require_within_limits,
 )
-from app.verification.credentials import CredentialType, PresentedCredential
+from app.verification.credentials import CredentialType, PresentedCredential, parse_token
 from app.verification.session_tokens import (
     build_session_principal,
     decode_access_token,
@@ -48,49 +49,13 @@ if TYPE_CHECKING:
 
     from app.adapters.jwt import Claims
     from app.adapters.redis_pipeline import RedisPipeline
-    from app.principal import Principal
     from app.unit_of_work import UnitOfWorkFactory
 
-MAX_KNOWN = 8192
 RECORD_USE_SHA = hashlib.sha1(RECORD_USE.text.encode(), usedforsecurity=False).hexdigest()
-
-Entry = bytes | None
 
 
 class Deferred(Exception):
     """The request must be answered by its route."""
-
-
-@dataclass(slots=True)
-class Verified:
-    """The principal of a credential. `prepared` holds what responses derive from it alone."""
-
-    principal: Principal
-    prepared: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _KnownToken:
-    """An access token of a session, with the result for the entries that were read last."""
-
-    presented: PresentedCredential
-    claims: Claims
-    generation: object
-    command: bytes
-    account: Entry = None
-    session: Entry = None
-    ends: float = 0.0
-    verified: Verified | None = None
-
-
-@dataclass(slots=True)
-class _KnownKey:
-    """An API key, with the result for the entries that were read last."""
-
-    owner: str
-    entry: Entry = None
-    account: Entry = None
-    verified: Verified | None = None
 
 
 class LoopChecks:
@@ -100,9 +65,9 @@ class LoopChecks:
         self._units, self._redis = units, redis
         self._settings, self._keys = units.settings, units.signing_keys
         self._limits = parse_windows(units.settings.limit_key)
-        self._known_tokens: dict[bytes, _KnownToken] = {}
+        self._known_tokens: dict[bytes, KnownToken] = {}
         # The account of an API key never changes, so both entries can be read together.
-        self._known_keys: dict[str, _KnownKey] = {}
+        self._known_keys: dict[str, KnownKey] = {}
 
     async def verify(self, authorization: str | None, api_key: str | None) -> Verified:
         """Verify the credential in the headers Authorization and X-API-Key.
@@ -116,12 +81,50 @@ class LoopChecks:
         if authorization is None or api_key is not None:
             return await self._verify_new(b"", authorization, api_key, now)
         digest = hashlib.sha256(authorization.encode("latin-1")).digest()
-        known = self._known_tokens.get(digest)
-        if known is None or known.generation is not self._keys.generation:
+        known = self._find_known(digest)
+        if known is None:
             return await self._verify_new(digest, authorization, None, now)
-        if not is_within_validity(known.claims, now):
-            raise build_rejected_error(known.presented)
-        return await self._verify_session(known, now)
+        try:
+            return await self._verify_session(known, now)
+        except Unauthenticated:
+            raise build_rejected_error(known.presented) from None
+
+    async def introspect(self, token: str, secret: str) -> Verified | None:
+        """Verify an access token for a client with this API key. Returns None if it is invalid.
+
+        The key is verified last, so that a deferred request counts once. Raises Deferred, also if
+        the client may not introspect: its route answers that.
+        """
+        clock = self._units.clock
+        if not self._units.cache.is_trusted or self._keys.is_stale(clock.get_monotonic_time()):
+            raise Deferred
+        now = clock.now()
+        presented = parse_token(token)
+        if presented.type is not CredentialType.ACCESS_TOKEN:
+            raise Deferred
+        try:
+            verified = await self._verify_token(token, now)
+        except Unauthenticated:
+            verified = None
+        try:
+            client = await self._verify_api_key(secret, now)
+        except Problem:
+            raise Deferred from None
+        if not has_scope(INTROSPECT, client.principal.scopes):
+            raise Deferred
+        return verified
+
+    async def _verify_token(self, token: str, now: datetime) -> Verified:
+        """Verify an access token by itself. Raises Deferred or Unauthenticated."""
+        digest = hashlib.sha256(f"Bearer {token}".encode("latin-1", "replace")).digest()
+        known = self._find_known(digest)
+        if known is not None:
+            return await self._verify_session(known, now)
+        return await self._verify_new_token(digest, parse_token(token), now)
+
+    def _find_known(self, digest: bytes) -> KnownToken | None:
+        known = self._known_tokens.get(digest)
+        return known if known is not None and known.generation is self._keys.generation else None
 
     async def _verify_new(
         self, digest: bytes, authorization: str | None, api_key: str | None, now: datetime
@@ -133,14 +136,21 @@ class LoopChecks:
         try:
             if presented.type is CredentialType.API_KEY:
                 return await self._verify_api_key(presented.secret, now)
-            claims = decode_access_token(self._keys, self._settings, presented.secret, now)
-            if is_id("key", claims["sid"]):
-                return await self._verify_api_key_token(claims, now)
+            return await self._verify_new_token(digest, presented, now)
         except Unauthenticated:
             raise build_rejected_error(presented) from None
+
+    async def _verify_new_token(
+        self, digest: bytes, presented: PresentedCredential, now: datetime
+    ) -> Verified:
+        claims = decode_access_token(self._keys, self._settings, presented.secret, now)
+        if is_id("key", claims["sid"]):
+            return await self._verify_api_key_token(claims, now)
         return await self._verify_session(self._remember(digest, presented, claims), now)
 
-    async def _verify_session(self, known: _KnownToken, now: datetime) -> Verified:
+    async def _verify_session(self, known: KnownToken, now: datetime) -> Verified:
+        if not is_within_validity(known.claims, now):
+            raise Unauthenticated
         ((account, session),) = await self._send(known.command)
         if (
             known.verified is not None
@@ -153,20 +163,20 @@ class LoopChecks:
 
     def _remember(
         self, digest: bytes, presented: PresentedCredential, claims: Claims
-    ) -> _KnownToken:
+    ) -> KnownToken:
         account_id = claims["sub"]
         command = pack_command(
             "MGET",
             build_account_cache_key(account_id),
             build_session_cache_key(account_id, claims["sid"]),
         )
-        known = _KnownToken(presented, claims, self._keys.generation, command)
-        _make_room(self._known_tokens)
+        known = KnownToken(presented, claims, self._keys.generation, command)
+        make_room(self._known_tokens)
         self._known_tokens[digest] = known
         return known
 
     def _evaluate(
-        self, known: _KnownToken, account: Entry, session: Entry, now: datetime
+        self, known: KnownToken, account: Entry, session: Entry, now: datetime
     ) -> Verified:
         """Evaluate entries that differ from the last ones."""
         cached = evaluate_entries(
@@ -178,7 +188,7 @@ class LoopChecks:
         )
         known.verified = None
         if cached.verdict is Verdict.REVOKED:
-            raise build_rejected_error(known.presented)
+            raise Unauthenticated
         if cached.verdict is Verdict.UNKNOWN:
             raise Deferred
         known.account, known.session, known.ends = account, session, cached.ends
@@ -231,7 +241,7 @@ class LoopChecks:
             raise Deferred
         return Verified(build_api_key_token_principal(self._settings, claims, checked, now))
 
-    async def _find_key(self, key_id: str, now: datetime) -> _KnownKey:
+    async def _find_key(self, key_id: str, now: datetime) -> KnownKey:
         """Find the owner of a key without counting a use. Raises Deferred if no entry has it."""
         known = self._known_keys.get(key_id)
         if known is None:
@@ -240,8 +250,8 @@ class LoopChecks:
             entry = parse_use(reply).entry
             if entry is None:
                 raise Deferred
-            known = _KnownKey(entry.account_id)
-            _make_room(self._known_keys)
+            known = KnownKey(entry.account_id)
+            make_room(self._known_keys)
             self._known_keys[key_id] = known
         return known
 
@@ -258,9 +268,3 @@ class LoopChecks:
 
 def _pack_record_use(keys: list[str], arguments: list[str | int]) -> bytes:
     return pack_command("EVALSHA", RECORD_USE_SHA, str(len(keys)), *keys, *map(str, arguments))
-
-
-def _make_room(known: dict[Any, Any]) -> None:
-    """Forget the oldest entry of a full memory."""
-    if len(known) >= MAX_KNOWN:
-        del known[next(iter(known))]

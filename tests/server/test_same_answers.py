@@ -6,11 +6,13 @@ the routes in this process. Both use one database and one Redis.
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
 import random
 import re
+from urllib.parse import urlencode
 
 import pytest
 from werkzeug.datastructures import Headers
@@ -71,11 +73,13 @@ def both(make_live, sqlite_url, redis_url):
     service.close()
 
 
-def list_credentials(service: Service) -> list[list[tuple[str, str]]]:
-    """Return headers with valid, invalid and ambiguous credentials."""
+def list_credentials(service: Service):
+    """Return headers with valid, invalid and ambiguous credentials, tokens and a client's key."""
     ann, bob, cat = (service.actor(name).sign_in() for name in ("ann", "bob", "cat"))
-    add_role_to(service, ann, "staff")
+    for role in ("staff", "admin"):
+        add_role_to(service, ann, role)
     ann.login()
+    client = create_key(ann, "resource server", scopes=["tokens:introspect"])["key"]
     key = create_key(ann, "program", scopes=["orders:read"])["key"]
     cat.logout()
     token = ann.access
@@ -93,7 +97,7 @@ def list_credentials(service: Service) -> list[list[tuple[str, str]]]:
         "x",
         "é",
     ]
-    return [
+    headers = [
         *([("Authorization", f"Bearer {each}")] for each in bearers),
         *([("X-API-Key", each)] for each in (key, key[:-1] + "!", token, "")),
         [],
@@ -104,6 +108,32 @@ def list_credentials(service: Service) -> list[list[tuple[str, str]]]:
         [("Authorization", f"Bearer {token}"), ("Authorization", f"Bearer {token}")],
         [("Authorization_", "Bearer x"), ("X_API_Key", key), ("Authorization", f"Bearer {token}")],
     ]
+    return headers, bearers[:-1], client
+
+
+def build_introspection(chosen: random.Random, tokens: list[str], key: str):
+    """Return a request that introspects one of the tokens, sometimes an unusual one."""
+    form = {"token": chosen.choice(tokens)}
+    headers = [("Host", chosen.choice(["127.0.0.1"] * 6 + ["evil.example"]))]
+    way = chosen.randrange(8)
+    basic = base64.b64encode(f"key_{key.split('_')[1]}:{key}".encode()).decode()
+    if way < 4:
+        headers.append(("Authorization", f"Basic {basic}"))
+    elif way == 4:
+        form["client_secret"] = key
+    elif way == 5:
+        headers.append(("Authorization", f"Bearer {key}"))
+    elif way == 6:
+        form["client_secret"] = key[:-1] + "x"
+    if chosen.random() < 0.1:
+        form["token_type_hint"] = "access_token"
+    body = urlencode(form).encode()
+    headers += [
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("Content-Length", str(len(body))),
+    ]
+    path = "/oauth/introspect?x=1" if chosen.random() < 0.05 else "/oauth/introspect"
+    return "POST", path, headers, body
 
 
 def ask_live(connection, method, path, headers, body):
@@ -140,7 +170,7 @@ def normalize(answer):
 
 def test_loop_and_routes_give_the_same_answers(both):
     live, service = both
-    credentials = list_credentials(service)
+    credentials, tokens, key = list_credentials(service)
     chosen = random.Random(20261201)
     connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=20)
     statuses = set()
@@ -163,5 +193,12 @@ def test_loop_and_routes_give_the_same_answers(both):
         )
         assert there == here, (number, asked)
         statuses.add(there[0])
-    connection.close()
     assert {200, 400, 401, 403, 503} <= statuses
+    for number in range(REQUESTS // 4):
+        asked = build_introspection(chosen, tokens, key)
+        here, there = (
+            normalize(ask_routes(service, *asked)),
+            normalize(ask_live(connection, *asked)),
+        )
+        assert there == here, (number, asked)
+    connection.close()

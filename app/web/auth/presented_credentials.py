@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
-
-from flask import request
 
 from app.errors import Unauthenticated
 from app.oauth.clients import ClientCredentials
 from app.oauth.errors import InvalidClient, InvalidRequest
 from app.verification.credentials import CredentialType, PresentedCredential, parse_bearer
 from app.web.oauth.forms import read_form
+
+if TYPE_CHECKING:
+    from werkzeug import Request
 
 BASIC = re.compile(r"basic +([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
 BEARER = re.compile(r"bearer +([^ ,]+)", re.IGNORECASE)
@@ -26,9 +28,9 @@ INVALID_MESSAGES = {
 CHALLENGE = 'Bearer realm="doorward"'
 
 
-def parse_credential() -> PresentedCredential:
-    """Return the access token or API key of the current request. Raises Unauthenticated."""
-    return parse_credential_headers(*_get_headers())
+def parse_credential(request: Request) -> PresentedCredential:
+    """Return the access token or API key of a request. Raises Unauthenticated."""
+    return parse_credential_headers(*_get_headers(request))
 
 
 def parse_credential_headers(authorizations: list[str], keys: list[str]) -> PresentedCredential:
@@ -65,14 +67,14 @@ def build_invalid_token_error(detail: str) -> Unauthenticated:
     )
 
 
-def parse_client() -> ClientCredentials:
+def parse_client(request: Request) -> ClientCredentials:
     """Return the OAuth client of the request, from HTTP Basic or from the form.
 
     Raises InvalidRequest if both are used, and InvalidClient if the header is malformed.
     """
     form = read_form(request)
     in_form = ClientCredentials(form.get("client_id"), form.get("client_secret"))
-    authorizations, _ = _get_headers()
+    authorizations, _ = _get_headers(request)
     if not authorizations:
         return in_form
     in_header = _parse_basic(authorizations)
@@ -81,21 +83,21 @@ def parse_client() -> ClientCredentials:
     return in_header
 
 
-def parse_client_or_key() -> ClientCredentials:
+def parse_client_or_key(request: Request) -> ClientCredentials:
     """Return the OAuth client of the request, which may also send its API key in a header.
 
     Raises InvalidRequest and InvalidClient, as `parse_client` does.
     """
-    authorizations, keys = _get_headers()
+    authorizations, keys = _get_headers(request)
     bearers = [parts[1] for header in authorizations if (parts := BEARER.fullmatch(header))]
     if not keys and not bearers:
-        return parse_client()
+        return parse_client(request)
     if len(keys) + len(authorizations) > 1 or "client_secret" in read_form(request):
         raise InvalidRequest("Use exactly one way to authenticate the client.")
     return ClientCredentials(read_form(request).get("client_id"), (keys + bearers)[0])
 
 
-def _get_headers() -> tuple[list[str], list[str]]:
+def _get_headers(request: Request) -> tuple[list[str], list[str]]:
     return request.headers.getlist("Authorization"), request.headers.getlist("X-API-Key")
 
 

@@ -123,7 +123,7 @@ def _run_check(requirement: Requirement, work: UnitOfWork) -> Principal:
 
 
 def _verify_credential(work: UnitOfWork) -> Principal:
-    presented = parse_credential()
+    presented = parse_credential(request)
     try:
         return principal_for(work, presented)
     except Unauthenticated:
@@ -206,7 +206,7 @@ session_or_refresh_cookie = Requirement(
 )
 # An OAuth client that authenticates with its API key.
 oauth_client = Requirement(
-    lambda work: authenticate_client(work, get_client_info(), parse_client_or_key()),
+    lambda work: authenticate_client(work, get_client_info(), parse_client_or_key(request)),
     [{"client": []}, {}],
     (InvalidClient,),
 )

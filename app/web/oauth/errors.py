@@ -16,6 +16,7 @@ from app.web.openapi.annotations import document_operation
 
 F = TypeVar("F", bound=Callable[..., Any])
 CONTENT_TYPE = "application/json"
+NO_CACHING = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 # Codes that OAuth registers. Every other problem gets a code by its status.
 REGISTERED_CODES = frozenset(
     {
@@ -65,8 +66,7 @@ def render_oauth_error(problem: Problem) -> Response:
 
 def disable_caching(response: Response) -> Response:
     """Set both headers that RFC 6749 section 5.1 requires."""
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Pragma"] = "no-cache"
+    response.headers.update(NO_CACHING)
     return response
 
 

@@ -22,6 +22,7 @@ from app.web.routes import PathKind
 if TYPE_CHECKING:
     from flask import Request
     from marshmallow import ValidationError
+    from werkzeug import Request as HttpRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
 FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
@@ -80,7 +81,7 @@ class OAuthBlueprint(Blueprint):
         return decorate
 
 
-def read_form(request: Request) -> dict[str, str]:
+def read_form(request: HttpRequest) -> dict[str, str]:
     """Return the form without empty parameters. Raises UnsupportedMediaType or InvalidRequest."""
     if request.query_string:
         raise InvalidRequest("Send every parameter in the body, not in the query string.")
