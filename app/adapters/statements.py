@@ -8,15 +8,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    ClauseElement,
     ColumnElement,
     CursorResult,
     Delete,
+    Executable,
     String,
-    TextClause,
     Update,
     bindparam,
     cast,
+    column,
     delete,
     func,
     inspect,
@@ -28,6 +28,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.sql.selectable import ReturnsRows
 
 if TYPE_CHECKING:
     from app.adapters.database import Base
@@ -40,9 +41,9 @@ class PreparedStatement:
     `build` receives the name of the dialect; the values of an execution are bind parameters.
     """
 
-    def __init__(self, build: Callable[[str], ClauseElement]) -> None:
+    def __init__(self, build: Callable[[str], ReturnsRows]) -> None:
         self._build = build
-        self._prepared: dict[str, TextClause] = {}
+        self._prepared: dict[str, Executable] = {}
 
     def execute(self, db: Session, parameters: Mapping[str, Any]) -> CursorResult[Any]:
         """Execute the statement in the transaction of the session."""
@@ -55,12 +56,12 @@ class PreparedStatement:
         return connection.execute(self._prepared[name], dict(parameters))
 
 
-def _to_text(statement: ClauseElement, dialect: str) -> TextClause:
-    """Return the statement as text with named and typed parameters."""
+def _to_text(statement: ReturnsRows, dialect: str) -> Executable:
+    """Return the statement as text with named and typed parameters and columns."""
     # Without a driver and casts, because the text gets its casts when it is executed.
     kind = PGDialect if dialect == "postgresql" else SQLiteDialect
     compiled: Any = statement.compile(dialect=kind(paramstyle="named"))
-    return text(re.sub(r"(:\w+)::JSON\b", r"\1", str(compiled))).bindparams(
+    prepared = text(re.sub(r"(:\w+)::JSON\b", r"\1", str(compiled))).bindparams(
         *(
             bindparam(name, bind.value, type_=bind.type)
             if not bind.required
@@ -68,6 +69,8 @@ def _to_text(statement: ClauseElement, dialect: str) -> TextClause:
             for bind, name in compiled.bind_names.items()
         )
     )
+    returned = [column(each.name, each.type) for each in statement.exported_columns]
+    return prepared.columns(*returned) if returned else prepared
 
 
 def build_insert(dialect: str, model: type[Base]) -> postgresql.Insert | sqlite_dialect.Insert:
@@ -119,15 +122,15 @@ def insert_if_absent(db: Session, model: type[Base], **values: Any) -> bool:
 
 
 def is_one_of(
-    db: Session, column: InstrumentedAttribute[str], wanted: Sequence[str]
+    db: Session, attribute: InstrumentedAttribute[str], wanted: Sequence[str]
 ) -> ColumnElement[bool]:
     """Build a condition that the column is one of many texts.
 
     PostgreSQL may keep a plan from when the table was small, which compares an IN list one by one.
     """
     if db.get_bind().dialect.name != "postgresql":
-        return column.in_(wanted)
-    return column.in_(select(func.unnest(cast(list(wanted), postgresql.ARRAY(String)))))
+        return attribute.in_(wanted)
+    return attribute.in_(select(func.unnest(cast(list(wanted), postgresql.ARRAY(String)))))
 
 
 def insert_all_absent(

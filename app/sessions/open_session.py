@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ClauseElement, Integer, bindparam, exists, func, select
+from sqlalchemy import Integer, bindparam, exists, func, select
 
 from app.adapters.database import UtcDateTime
 from app.adapters.statements import PreparedStatement, insert_row, prepare_insert
@@ -22,6 +22,8 @@ from app.sessions.revoke import revoke_sessions
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from sqlalchemy import ReturnsRows
 
     from app.accounts.models import Account
     from app.authentication.authenticate import Authenticated
@@ -152,7 +154,7 @@ def _load_login_context(
     return _LoginContext(found["epoch"], found["live"], bool(found["known"]))
 
 
-def _build_login_context(_dialect: str) -> ClauseElement:
+def _build_login_context(_dialect: str) -> ReturnsRows:
     owner = Session.account_id == bindparam("account_id")
     epoch = (
         select(IssuerState.global_epoch).where(IssuerState.id == ISSUER_STATE_ID).scalar_subquery()

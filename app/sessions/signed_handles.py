@@ -69,6 +69,18 @@ def build_refresh_token(keys: Sequence[str], session: Session) -> str:
     return _build_handle(HandleKind.REFRESH_TOKEN, keys[0], session, session.rt_counter)
 
 
+def parse_refresh_token(token: str) -> HandleClaims | None:
+    """Return the parts of a refresh token, or None if it is malformed."""
+    return _parse_handle(HandleKind.REFRESH_TOKEN, token)
+
+
+def is_genuine_refresh_token(
+    keys: Sequence[str], token: str, claims: HandleClaims, session: Session
+) -> bool:
+    """Return whether the token was issued for the session."""
+    return _is_genuine(HandleKind.REFRESH_TOKEN, keys, token, claims, session)
+
+
 def find_session_by_refresh_token(
     db: Db, keys: Sequence[str], token: str
 ) -> tuple[Session, int] | None:
