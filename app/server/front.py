@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import Busy
 from app.server.hash_queue import HashQueue, find_account
-from app.server.loop_routes import INTROSPECT_PATH, Identifier, LoopRoutes, has_body, read_headers
+from app.server.loop_routes import (
+    INTROSPECT_PATH,
+    ClientIdentifier,
+    LoopRoutes,
+    has_body,
+    read_headers,
+)
 from app.server.wsgi import (
     ClientGone,
     RawAnswer,
@@ -48,7 +54,7 @@ class Front:
         self._probe_threads = ThreadPoolExecutor(1, thread_name_prefix="probe")
         self._hash_queue = HashQueue(capacity.hash_threads)
         self._hashing_routes = list_hashing_routes(app)
-        self._identifier = Identifier(units.settings)
+        self._identifier = ClientIdentifier(units.settings)
         redis_url = units.settings.redis_url
         self._loop_routes = LoopRoutes(units, redis_url, self._identifier) if redis_url else None
 

@@ -55,7 +55,7 @@ CHECK_HEADERS = frozenset(
 )
 
 
-class Identifier:
+class ClientIdentifier:
     """Determines the id of a request and the IP address of its client."""
 
     def __init__(self, settings: Settings) -> None:
@@ -81,7 +81,9 @@ class Identifier:
 class LoopRoutes:
     """Answers warm checks. Use it from one event loop only."""
 
-    def __init__(self, units: UnitOfWorkFactory, redis_url: str, identifier: Identifier) -> None:
+    def __init__(
+        self, units: UnitOfWorkFactory, redis_url: str, identifier: ClientIdentifier
+    ) -> None:
         self._units, self._settings = units, units.settings
         self._checks = LoopChecks(units, RedisPipeline(redis_url))
         self._identify = identifier.identify
