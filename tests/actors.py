@@ -230,7 +230,7 @@ class Actor:
     def logout(self):
         return self.post("/v1/logout", token=self.access)
 
-    def forgot(self, **body: Any):
+    def request_password_reset(self, **body: Any):
         return self.post("/v1/password/forgot", body or {"username": self.username})
 
     def get_reset_token(self) -> str:

@@ -62,10 +62,10 @@ def grant_membership(
     resource: str = "list/7",
     token: str | None = None,
 ):
-    whom = target if isinstance(target, str) else get_account_id(target)
+    account_id = target if isinstance(target, str) else get_account_id(target)
     return actor.call(
         "PUT",
-        f"/v1/memberships/{resource}/{whom}",
+        f"/v1/memberships/{resource}/{account_id}",
         json={"level": level},
         token=token or actor.access,
     )
@@ -74,8 +74,10 @@ def grant_membership(
 def revoke_membership(
     actor: Actor, target: Actor | str, *, resource: str = "list/7", token: str | None = None
 ):
-    whom = target if isinstance(target, str) else get_account_id(target)
-    return actor.call("DELETE", f"/v1/memberships/{resource}/{whom}", token=token or actor.access)
+    account_id = target if isinstance(target, str) else get_account_id(target)
+    return actor.call(
+        "DELETE", f"/v1/memberships/{resource}/{account_id}", token=token or actor.access
+    )
 
 
 def list_roles(actor: Actor, target: Actor, query: str = "?resource=list&id=7") -> list[str]:

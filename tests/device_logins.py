@@ -12,7 +12,7 @@ GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 @dataclass
 class Device:
-    """A device; `asked` is the response to its start request."""
+    """A device; `response` is the response to its device authorization request."""
 
     actor: Actor
     client: dict[str, str] = field(default_factory=dict)

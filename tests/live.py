@@ -147,9 +147,9 @@ class LiveServer:
         request.method = method
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status, _parsed(answer.read())
+                return answer.status, _parse_json(answer.read())
         except urllib.error.HTTPError as error:
-            return error.code, _parsed(error.read())
+            return error.code, _parse_json(error.read())
 
     def mailbox(self, to: str) -> list[dict[str, Any]]:
         return [item for item in self.call("GET", "/dev/mailbox")[1]["items"] if item["to"] == to]
@@ -225,7 +225,7 @@ def run_subprocess(*words: str, env: dict[str, str]) -> subprocess.CompletedProc
     )
 
 
-def _parsed(raw: bytes) -> Any:
+def _parse_json(raw: bytes) -> Any:
     return json.loads(raw) if raw else None
 
 
@@ -247,7 +247,7 @@ def send_simultaneously(port: int, requests: list[bytes]) -> list[tuple[int, Any
     def finish(index: int) -> None:
         gate.wait()
         connections[index].sendall(requests[index][-1:])
-        answers[index] = _received(connections[index])
+        answers[index] = _read_response(connections[index])
 
     threads = [threading.Thread(target=finish, args=(index,)) for index in range(len(requests))]
     for thread in threads:
@@ -271,10 +271,10 @@ def build_raw_post(path: str, body: Any, headers: dict[str, str] | None = None) 
     return "\r\n".join([*lines, "", ""]).encode() + text
 
 
-def _received(connection: socket.socket) -> tuple[int, Any]:
+def _read_response(connection: socket.socket) -> tuple[int, Any]:
     raw = b""
     with connection:
         while chunk := connection.recv(65536):
             raw += chunk
     head, _, body = raw.partition(b"\r\n\r\n")
-    return int(head.split()[1]), _parsed(body)
+    return int(head.split()[1]), _parse_json(body)

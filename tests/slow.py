@@ -1,4 +1,4 @@
-"""Whether long tests run: `make slow` sets FAULTS=long for more rounds and other examples."""
+"""A flag for long tests: `make slow` sets FAULTS=long for more rounds and other examples."""
 
 from __future__ import annotations
 

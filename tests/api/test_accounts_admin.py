@@ -47,7 +47,7 @@ def boss(service):
 
 
 @pytest.fixture
-def small_boss(sqlite_service):
+def sqlite_boss(sqlite_service):
     return create_administrator(sqlite_service)
 
 
@@ -97,9 +97,9 @@ def list_events(service, name):
 # Permissions.
 
 
-def test_only_an_administrator_session_is_accepted(sqlite_service, small_boss):
+def test_only_an_administrator_session_is_accepted(sqlite_service, sqlite_boss):
     ann = sqlite_service.actor("ann").sign_in()
-    key = create_key(small_boss)
+    key = create_key(sqlite_boss)
     for method, rule, body in WRITES + READS:
         path = rule.format(id=get_account_id(ann))
         assert ann.call(method, path, json=body).status_code == 401, rule
@@ -111,23 +111,23 @@ def test_only_an_administrator_session_is_accepted(sqlite_service, small_boss):
     assert ann.whoami().status_code == 200
 
 
-def test_writes_require_recent_authentication(sqlite_service, small_boss):
+def test_writes_require_recent_authentication(sqlite_service, sqlite_boss):
     account_id = get_account_id(sqlite_service.actor("ann").sign_up())
     sqlite_service.clock.push(minutes=6)
-    small_boss.tokens = small_boss.refresh().json
+    sqlite_boss.tokens = sqlite_boss.refresh().json
     for method, rule, body in WRITES:
-        refused = send(small_boss, method, rule.format(id=account_id), body)
+        refused = send(sqlite_boss, method, rule.format(id=account_id), body)
         assert (refused.status_code, refused.json["code"]) == (401, "reauthentication_required"), (
             rule
         )
         assert 'error="insufficient_user_authentication"' in refused.headers["WWW-Authenticate"]
         assert 'max_age="300"' in refused.headers["WWW-Authenticate"]
-    assert send(small_boss, "GET", f"/v1/accounts/{account_id}").json["status"] == "active"
-    small_boss.tokens = small_boss.post(
-        "/v1/elevate", {"password": PASSWORD}, token=small_boss.access
+    assert send(sqlite_boss, "GET", f"/v1/accounts/{account_id}").json["status"] == "active"
+    sqlite_boss.tokens = sqlite_boss.post(
+        "/v1/elevate", {"password": PASSWORD}, token=sqlite_boss.access
     ).json
     for method, rule, body in (WRITES[0], WRITES[4], WRITES[3], WRITES[1], WRITES[2]):
-        assert send(small_boss, method, rule.format(id=account_id), body).status_code < 300, rule
+        assert send(sqlite_boss, method, rule.format(id=account_id), body).status_code < 300, rule
 
 
 # Search.
@@ -160,23 +160,23 @@ def test_search_matches_names_and_emails_and_ignores_wildcards(service, boss):
         service.units.limiter.reset()
     update_account(boss, get_account_id(service.actor("ann")), status="disabled")
 
-    def found(query):
+    def find_usernames(query):
         return [
             item["username"] for item in send(boss, "GET", f"/v1/accounts?{query}").json["items"]
         ]
 
-    assert found("q=ANN") == ["ann", "joanne"]
-    assert found("q=Joanne@EXAMPLE") == ["joanne"]
-    assert found("q=%25") == []
-    assert found("q=_") == ["bob_"]
-    assert found("q=%5C") == []
-    assert found("status=disabled") == ["ann"]
-    assert found("q=ann&status=active") == ["joanne"]
-    assert found("role=admin") == ["boss"]
-    assert found("role=nothing") == []
+    assert find_usernames("q=ANN") == ["ann", "joanne"]
+    assert find_usernames("q=Joanne@EXAMPLE") == ["joanne"]
+    assert find_usernames("q=%25") == []
+    assert find_usernames("q=_") == ["bob_"]
+    assert find_usernames("q=%5C") == []
+    assert find_usernames("status=disabled") == ["ann"]
+    assert find_usernames("q=ann&status=active") == ["joanne"]
+    assert find_usernames("role=admin") == ["boss"]
+    assert find_usernames("role=nothing") == []
 
 
-def test_invalid_query_is_rejected(small_boss):
+def test_invalid_query_is_rejected(sqlite_boss):
     for query in [
         "q=",
         "q=%00",
@@ -189,7 +189,7 @@ def test_invalid_query_is_rejected(small_boss):
         "q=a&q=b",
         "sort=id",
     ]:
-        assert send(small_boss, "GET", f"/v1/accounts?{query}").status_code == 422, query
+        assert send(sqlite_boss, "GET", f"/v1/accounts?{query}").status_code == 422, query
 
 
 def test_pages_stay_complete_while_accounts_are_added(service, boss):
@@ -207,10 +207,10 @@ def test_pages_stay_complete_while_accounts_are_added(service, boss):
     assert seen == ["boss", "user0", "user1", "user2", "user3", "late"]
 
 
-def test_forged_cursor_or_cursor_of_another_list_is_rejected(small_boss):
+def test_forged_cursor_or_cursor_of_another_list_is_rejected(sqlite_boss):
     for number in range(2):
-        create(small_boss, f"user{number}")
-    good = send(small_boss, "GET", "/v1/accounts?limit=1").json["next"]
+        create(sqlite_boss, f"user{number}")
+    good = send(sqlite_boss, "GET", "/v1/accounts?limit=1").json["next"]
     body, _, mac = good.partition(".")
     forged = base64.urlsafe_b64encode(b"2020-01-01T00:00:00+00:00 acc_").rstrip(b"=").decode()
     for cursor in (
@@ -218,9 +218,9 @@ def test_forged_cursor_or_cursor_of_another_list_is_rejected(small_boss):
         body,
         f"{body}.",
         f"{body}.{'0' * 32}",
-        send(small_boss, "GET", "/v1/audit?limit=1").json["next"],
+        send(sqlite_boss, "GET", "/v1/audit?limit=1").json["next"],
     ):
-        assert send(small_boss, "GET", f"/v1/accounts?limit=1&cursor={cursor}").status_code == 422
+        assert send(sqlite_boss, "GET", f"/v1/accounts?limit=1&cursor={cursor}").status_code == 422
 
 
 def test_page_takes_one_statement(service, boss):
@@ -269,20 +269,20 @@ def test_created_account_belongs_to_its_user_alone(service, boss):
     assert get_account_id(boss) in str(created[0][2])
 
 
-def test_invitation_expires_after_three_days_and_can_be_resent(sqlite_service, small_boss):
-    account_id = create(small_boss).json["id"]
+def test_invitation_expires_after_three_days_and_can_be_resent(sqlite_service, sqlite_boss):
+    account_id = create(sqlite_boss).json["id"]
     carl = sqlite_service.actor("carl")
     old = carl.get_mailed_token()
     sqlite_service.clock.push(hours=73)
     assert carl.reset(OTHER, token=old).status_code == 400
-    small_boss.login()
-    assert send(small_boss, "POST", f"/v1/accounts/{account_id}/send-reset").status_code == 202
+    sqlite_boss.login()
+    assert send(sqlite_boss, "POST", f"/v1/accounts/{account_id}/send-reset").status_code == 202
     assert carl.mail()["template"] == "invitation"
     assert carl.reset(OTHER, token=carl.get_mailed_token()).status_code == 204
 
 
-def test_reset_requested_by_a_stranger_keeps_the_invitation_valid(sqlite_service, small_boss):
-    assert create(small_boss).status_code == 201
+def test_reset_requested_by_a_stranger_keeps_the_invitation_valid(sqlite_service, sqlite_boss):
+    assert create(sqlite_boss).status_code == 201
     assert (
         sqlite_service.actor("stranger")
         .post("/v1/password/forgot", {"username": "carl"})
@@ -323,7 +323,7 @@ def test_taken_names_and_emails_are_rejected_by_field(service, boss):
     assert service.scalar("SELECT count(*) FROM accounts") == 2
 
 
-def test_account_is_created_only_with_valid_fields(sqlite_service, small_boss):
+def test_account_is_created_only_with_valid_fields(sqlite_service, sqlite_boss):
     unacceptable = [
         ({"username": "admin"}, "/username"),
         ({"username": "x"}, "/username"),
@@ -337,17 +337,17 @@ def test_account_is_created_only_with_valid_fields(sqlite_service, small_boss):
         ({"status": "disabled"}, "/status"),
     ]
     for changes, pointer in unacceptable:
-        refused = create(small_boss, **changes)
+        refused = create(sqlite_boss, **changes)
         assert refused.status_code == 422, changes
         assert pointer in refused.json["errors"]
     assert sqlite_service.scalar("SELECT count(*) FROM accounts") == 1
 
 
-def test_registration_cannot_take_the_email_of_a_created_account(sqlite_service, small_boss):
+def test_registration_cannot_take_the_email_of_a_created_account(sqlite_service, sqlite_boss):
     squatter = sqlite_service.actor("squatter", email="carl@example.org")
     assert squatter.register().status_code == 202
     code = squatter.mail()["code"]
-    assert create(small_boss).status_code == 201
+    assert create(sqlite_boss).status_code == 201
     assert squatter.confirm(code=code).status_code == 400
 
 
@@ -357,7 +357,7 @@ def test_registration_cannot_take_the_email_of_a_created_account(sqlite_service,
 def test_disabled_account_loses_access_at_once_and_for_good(service, boss):
     ann = service.actor("ann").sign_in()
     key, account_id = create_key(ann), get_account_id(ann)
-    ann.forgot()
+    ann.request_password_reset()
     link, old = ann.get_reset_token(), dict(ann.tokens)
     answer = update_account(boss, account_id, status="disabled")
     assert (answer.status_code, answer.json["status"]) == (200, "disabled")
@@ -366,7 +366,7 @@ def test_disabled_account_loses_access_at_once_and_for_good(service, boss):
     assert get_status_with_key(ann, key) == 401
     assert ann.login().json["code"] == "invalid_credentials"
     assert ann.reset(OTHER, token=link).status_code == 400
-    ann.forgot()
+    ann.request_password_reset()
     assert (
         service.mailbox(ann.email)[0]["text"].count("/reset/") == 1
     )  # the old link, because no other was sent
@@ -385,16 +385,16 @@ def test_disabled_account_loses_access_at_once_and_for_good(service, boss):
     assert get_account_id(boss) in str(list_events(service, "account.disabled")[0][2])
 
 
-def test_update_without_a_change_has_no_effect(sqlite_service, small_boss):
+def test_update_without_a_change_has_no_effect(sqlite_service, sqlite_boss):
     ann = sqlite_service.actor("ann").sign_in()
     before = sqlite_service.scalar("SELECT epoch FROM accounts WHERE username = 'ann'")
     assert (
         update_account(
-            small_boss, get_account_id(ann), status="active", must_change_password=False
+            sqlite_boss, get_account_id(ann), status="active", must_change_password=False
         ).status_code
         == 200
     )
-    assert update_account(small_boss, get_account_id(ann)).status_code == 200
+    assert update_account(sqlite_boss, get_account_id(ann)).status_code == 200
     assert ann.whoami().status_code == 200
     assert sqlite_service.scalar("SELECT epoch FROM accounts WHERE username = 'ann'") == before
 
@@ -419,18 +419,18 @@ def test_forced_password_change_signs_out_and_requires_a_new_password(service, b
     )
 
 
-def test_forced_password_change_can_be_withdrawn(sqlite_service, small_boss):
+def test_forced_password_change_can_be_withdrawn(sqlite_service, sqlite_boss):
     ann = sqlite_service.actor("ann").sign_up()
-    update_account(small_boss, get_account_id(ann), must_change_password=True)
+    update_account(sqlite_boss, get_account_id(ann), must_change_password=True)
     assert ann.login().status_code == 403
     assert (
-        update_account(small_boss, get_account_id(ann), must_change_password=False).status_code
+        update_account(sqlite_boss, get_account_id(ann), must_change_password=False).status_code
         == 200
     )
     assert ann.login().status_code == 200
 
 
-def test_administrators_cannot_change_other_fields(sqlite_service, small_boss):
+def test_administrators_cannot_change_other_fields(sqlite_service, sqlite_boss):
     ann = sqlite_service.actor("ann").sign_in()
     bodies = [
         {"status": "deleted"},
@@ -446,14 +446,14 @@ def test_administrators_cannot_change_other_fields(sqlite_service, small_boss):
         {"id": NOBODYS},
     ]
     for body in bodies:
-        assert update_account(small_boss, get_account_id(ann), **body).status_code == 422, body
+        assert update_account(sqlite_boss, get_account_id(ann), **body).status_code == 422, body
     assert ann.whoami().status_code == 200
 
 
-def test_unknown_account_ids_are_not_found(small_boss):
+def test_unknown_account_ids_are_not_found(sqlite_boss):
     for method, path, body in WRITES[1:]:
         for account_id in (NOBODYS, "x"):
-            assert send(small_boss, method, path.format(id=account_id), body).status_code == 404
+            assert send(sqlite_boss, method, path.format(id=account_id), body).status_code == 404
 
 
 # Resets and sessions.
@@ -486,23 +486,23 @@ def test_reset_is_emailed_to_the_owner_and_shown_to_no_one_else(service, boss):
     assert len(list_events(service, "password.reset_sent")) == 1
 
 
-def test_administrators_get_a_reset_from_another_administrator(sqlite_service, small_boss):
+def test_administrators_get_a_reset_from_another_administrator(sqlite_service, sqlite_boss):
     chief = create_administrator(sqlite_service, "chief")
-    chief.forgot()
+    chief.request_password_reset()
     assert not [mail for mail in sqlite_service.mailbox(chief.email) if "/reset/" in mail["text"]]
     assert (
-        send(small_boss, "POST", f"/v1/accounts/{get_account_id(chief)}/send-reset").status_code
+        send(sqlite_boss, "POST", f"/v1/accounts/{get_account_id(chief)}/send-reset").status_code
         == 202
     )
     assert chief.reset(OTHER).status_code == 204
     assert chief.login().status_code == 200
 
 
-def test_no_reset_is_sent_when_it_would_not_help(sqlite_service, small_boss):
+def test_no_reset_is_sent_when_it_would_not_help(sqlite_service, sqlite_boss):
     mine = f"/v1/accounts/{get_account_id(sqlite_service.actor('ann').sign_up())}"
     for method, body in (("PATCH", {"status": "disabled"}), ("DELETE", None)):
-        assert send(small_boss, method, mine, body).status_code < 300
-        refused = send(small_boss, "POST", f"{mine}/send-reset")
+        assert send(sqlite_boss, method, mine, body).status_code < 300
+        refused = send(sqlite_boss, "POST", f"{mine}/send-reset")
         assert (refused.status_code, refused.json["code"]) == (409, "account_not_active")
 
 

@@ -355,7 +355,7 @@ def test_keys_survive_logout_and_password_change_and_the_email_lists_them(servic
     assert "<li>deploy &amp; &lt;b&gt;</li>" in mail["html"]
     assert "gone" not in mail["text"]
     assert call_whoami(service, key).status_code == 200
-    ann.forgot()
+    ann.request_password_reset()
     ann.reset("one more sentence of some words")
     assert "\n- deploy & <b>\n" in ann.mail()["text"]
     assert call_whoami(service, key).status_code == 200

@@ -38,7 +38,7 @@ def sqlite_service(make_service):
 
 
 def normalize_response(answer):
-    """Return everything a stranger could compare, without the request id."""
+    """Return everything in the response that a client can compare, without the request ID."""
     headers = {name: value for name, value in answer.headers if name != "X-Request-Id"}
     return (
         answer.status_code,
@@ -206,7 +206,7 @@ def test_another_source_is_not_throttled(service):
     guess(ann, 5)
     assert guess(ann).status_code == 429
     assert ann.from_another_address().login().status_code == 200
-    assert guess(ann).status_code == 429, "who guessed still waits"
+    assert guess(ann).status_code == 429, "the attacker's source is still throttled"
 
 
 def test_ipv6_prefix_64_is_one_source(sqlite_service):
@@ -263,7 +263,7 @@ def test_invalid_requests_are_not_counted(sqlite_service):
         assert ann.change(NEW, old_password=WRONG, verify_password="x").status_code == 422
         assert ann.change(PASSWORD).status_code == 422
         assert ann.change(NEW, old_password=WRONG, token="junk").status_code == 401
-        assert ann.forgot().status_code == 202
+        assert ann.request_password_reset().status_code == 202
         assert ann.reset(NEW, token="junk").status_code == 400
     assert sqlite_service.scalar("SELECT count(*) FROM failed_attempts") == 0
 
@@ -306,15 +306,15 @@ def test_hundred_failures_lock_the_password_until_a_reset(service):
         == normalize_response(guess(service.actor("nobody-here")))
     )
     assert right[0] == 401
-    assert ann.change(NEW).status_code == 403, "the same counter"
+    assert ann.change(NEW).status_code == 403, "name and email share a counter"
     assert count_failures(service, subject=True) - 1 == MAX_FAILURES, (
-        "who is not looked at is counted nowhere but at his source"
+        "a throttled attempt counts only for its source"
     )
     assert ann.whoami().status_code == 200
     assert ann.refresh().status_code == 200
     assert service.scalar("SELECT count(*) FROM audit WHERE event = 'password.locked'") == 3
 
-    assert ann.forgot().status_code == 202
+    assert ann.request_password_reset().status_code == 202
     assert ann.reset(NEW).status_code == 204
     assert service.scalar("SELECT count(*) FROM failed_attempts WHERE id LIKE 'acc%'") == 0
     assert ann.login().status_code == 200
@@ -354,8 +354,10 @@ def test_guessing_affects_neither_sessions_nor_trusted_devices_nor_resets(servic
     assert ann.from_another_address().login().status_code == 401
     abroad = ann.from_another_address()
     assert abroad.login(device_token=device).status_code == 200
-    assert ann.from_another_address().login().status_code == 200, "the row of failures is broken"
-    assert ann.forgot(email=ann.email).status_code == 202
+    assert ann.from_another_address().login().status_code == 200, (
+        "the success reset the consecutive failures"
+    )
+    assert ann.request_password_reset(email=ann.email).status_code == 202
     assert ann.reset(NEW).status_code == 204
     assert ann.login().status_code == 200
 
@@ -363,7 +365,7 @@ def test_guessing_affects_neither_sessions_nor_trusted_devices_nor_resets(servic
 def test_requesting_links_does_not_lock_out_the_owner(service):
     ann = service.actor().sign_in()
     for _ in range(30):
-        assert service.actor().forgot(username="ann").status_code == 202
+        assert service.actor().request_password_reset(username="ann").status_code == 202
     assert ann.from_another_address().login().status_code == 200
     assert ann.whoami().status_code == 200
 
@@ -415,7 +417,7 @@ def test_attempt_refused_by_the_full_hash_queue_is_not_counted(busy_service, fai
         )
         == failures
     )
-    assert ann.login().status_code == 200, "nor does he wait"
+    assert ann.login().status_code == 200, "the request is not throttled either"
 
 
 def test_full_hash_queue_after_the_right_password_counts_no_failure(busy_service):
@@ -490,7 +492,7 @@ def test_link_request_sends_the_same_statements_with_or_without_an_email(service
     sent = {}
     for name in ("ann", "nobody-here", "nobody@example.org", "ann@example.org", "no name"):
         with Statements(service) as sent[name]:
-            assert service.actor().forgot(username=name).status_code == 202
+            assert service.actor().request_password_reset(username=name).status_code == 202
     assert (
         len({str([statement.split()[0] for statement in found]) for found in sent.values()}) == 1
     ), sent

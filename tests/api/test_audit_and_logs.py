@@ -124,8 +124,13 @@ def use_passwords(service, ann):
         True,
     )
     yield "password.changed", ann.change("another sentence of some words"), None, True
-    yield "password.reset_requested", ann.forgot(username="nobody-here"), None, False
-    yield "password.reset_requested", ann.forgot(), None, True
+    yield (
+        "password.reset_requested",
+        ann.request_password_reset(username="nobody-here"),
+        None,
+        False,
+    )
+    yield "password.reset_requested", ann.request_password_reset(), None, True
     yield "password.reset", ann.reset("one more sentence of some words"), None, True
     service.scalar("UPDATE accounts SET must_change_since = created_at RETURNING id")
     yield "password.change_required", ann.login(), None, True
@@ -333,7 +338,7 @@ def test_secrets_are_neither_logged_nor_stored(service, capfd):
     assert bob.post("/v1/register/confirm", {"token": token, "password": chosen}).status_code == 200
 
     ann.login(password=wrong)
-    ann.login(username=wrong)  # typed into the wrong field
+    ann.login(username=wrong)  # entered in the wrong field
     ann.login(username="x" * 300, password=wrong)
     ann.call(
         "POST",

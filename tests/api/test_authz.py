@@ -88,11 +88,11 @@ def grant_roles(actor, *roles: str) -> None:
 
 
 def create_key(actor, *scopes: str) -> str:
-    made = actor.post(
+    response = actor.post(
         "/v1/api-keys", {"name": f"of {len(scopes)}", "scopes": list(scopes)}, token=actor.access
     )
-    assert made.status_code == 201, made.text
-    return made.json["key"]
+    assert response.status_code == 201, response.text
+    return response.json["key"]
 
 
 def call_with_key(actor, path: str, key: str, method: str = "GET"):
@@ -498,7 +498,7 @@ def live(make_live):
 
 
 def exchange(connection: socket.socket, raw: bytes) -> tuple[int, dict[str, str]]:
-    """Read one response from a kept-alive connection."""
+    """Send bytes on a persistent connection and read one response."""
     connection.sendall(raw)
     head = b""
     while b"\r\n\r\n" not in head:
@@ -578,7 +578,7 @@ def test_only_five_answers_exist_and_bodies_cannot_smuggle_requests(live):
             assert answered == status, head
             assert "connection" not in headers or headers["connection"] != "close"
             assert {name.lower() for name in IDENTITY_HEADERS} <= set(headers), (
-                "a header without a value is a header"
+                "an empty header counts as a header"
             )
     for framing, body in (
         (f"Content-Length: {len(smuggled)}\r\n", smuggled),
@@ -595,4 +595,4 @@ def test_only_five_answers_exist_and_bodies_cannot_smuggle_requests(live):
             assert (answered, headers["connection"]) == (200, "close"), framing
             connection.settimeout(20)
             with suppress(ConnectionResetError):  # a reset is as good as an end
-                assert connection.recv(100) == b"", "there is no second answer"
+                assert connection.recv(100) == b"", "the connection carries no second response"

@@ -187,10 +187,10 @@ def test_after_five_wrong_codes_the_right_one_is_refused(service, ann, box):
     other_client = ann.from_another_address()
     other_client.login()
     assert claim(other_client, box.code).status_code == 429, (
-        "the account is limited at every address"
+        "the account is limited from every IP address"
     )
     bob = service.actor("bob", address=ann.address).sign_in()
-    assert claim(bob, box.code).status_code == 429, "the address is limited for every account"
+    assert claim(bob, box.code).status_code == 429, "the IP address is limited for every account"
     carol = service.actor("carol").sign_in()
     assert claim(carol, box.code).status_code == 200
     service.clock.push(minutes=10)
@@ -351,7 +351,7 @@ def change_password(service, ann):
 
 
 def reset(service, ann):
-    ann.forgot()
+    ann.request_password_reset()
     assert ann.reset("another horse battery staple").status_code == 204
 
 
@@ -513,7 +513,9 @@ def test_suspicious_request_is_denied_emailed_and_rate_limited(service, ann, box
     assert box.actor.address in mail["text"]
     assert [box.start().status_code for _ in range(3)] == [201, 429, 429]
     assert box.start().json["violated-policies"] == ["suspect"]
-    assert start_device_login(service).start().status_code == 201, "other addresses are not limited"
+    assert start_device_login(service).start().status_code == 201, (
+        "other IP addresses are not limited"
+    )
 
 
 def withdraw_report(person, box):
@@ -524,7 +526,7 @@ def withdraw_report(person, box):
 def test_unflagging_a_request_signs_no_device_in(service, ann, box):
     boss, bob = create_administrator(service), service.actor("bob").sign_in()
     other = start_device_login(service)
-    assert withdraw_report(ann, box) == (404, "not_found"), "it is not claimed"
+    assert withdraw_report(ann, box) == (404, "not_found"), "the request is not claimed"
     for each in (box, other):
         claim(ann, each.code)
     assert withdraw_report(ann, box) == (409, "session_not_suspicious")

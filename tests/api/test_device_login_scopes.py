@@ -70,16 +70,16 @@ def test_withdrawn_rights_leave_the_session_too(service):
 
 def test_admin_scope_must_be_requested_explicitly(service):
     boss = create_administrator(service)
-    narrow, whole = start_device_login(service), start_device_login(service)
-    narrow.start(scope="roles:read")
-    assert "admin" not in list_roles(narrow, complete_device_login(boss, narrow))
-    tokens = complete_device_login(boss, whole)
-    assert list_roles(whole, tokens) == ["admin"]
+    limited, unlimited = start_device_login(service), start_device_login(service)
+    limited.start(scope="roles:read")
+    assert "admin" not in list_roles(limited, complete_device_login(boss, limited))
+    tokens = complete_device_login(boss, unlimited)
+    assert list_roles(unlimited, tokens) == ["admin"]
     # The session has no recent authentication, so it can read and cannot change accounts.
     access = tokens["access_token"]
-    assert whole.actor.get("/v1/accounts", token=access).status_code == 200
+    assert unlimited.actor.get("/v1/accounts", token=access).status_code == 200
     target = f"/v1/accounts/{boss.tokens['account']['id']}/end-sessions"
-    assert whole.actor.post(target, token=access).json["code"] == "reauthentication_required"
+    assert unlimited.actor.post(target, token=access).json["code"] == "reauthentication_required"
 
 
 def list_roles(box: Device, tokens) -> list[str]:

@@ -39,7 +39,7 @@ def remember_device(actor, **changes) -> str:
 
 
 def throttle(actor):
-    """The same user at a throttled source."""
+    """Fail five logins and return the same user at that throttled source."""
     throttled = actor.from_another_address()
     for _ in range(5):
         assert throttled.login(password=WRONG).status_code == 401
@@ -92,7 +92,7 @@ def test_trusted_device_is_not_throttled(service):
     assert throttled.login(device_token=token, password=WRONG).status_code == 401
     assert throttled.login(device_token=token).status_code == 200
     assert throttled.login(username=ann.email, device_token=token).status_code == 200
-    assert throttled.login().status_code == 429, "without it that source still waits"
+    assert throttled.login().status_code == 429, "without the token, the source is still throttled"
 
 
 def test_device_token_alone_grants_nothing(service):
@@ -119,12 +119,12 @@ def test_twenty_failures_in_a_row_end_the_trust(service):
         assert device.login(device_token=token, password=WRONG).status_code == 401
     for number in range(1, 5):
         assert device.login(device_token=token, password=WRONG).status_code == 401
-        assert count_failures(service) == MAX_ATTEMPTS + number, "each try is one"
+        assert count_failures(service) == MAX_ATTEMPTS + number, "each attempt counts once"
     assert device.login(device_token=token, password=WRONG).status_code == 401
     assert device.login(device_token=token).status_code == 429
     assert ann.login().status_code == 200
     assert ann.from_another_address().login(device_token=token).status_code == 200, (
-        "it is no worse off than a stranger"
+        "it is throttled like an unknown device"
     )
 
 
@@ -143,7 +143,9 @@ def test_device_failures_count_for_the_account_but_lockout_spares_it(service):
     for number in range(99):
         service.actor("ann", address=f"198.51.100.{number}").login(password=WRONG)
     assert ann.login(device_token=token, password=WRONG).status_code == 401
-    assert ann.from_another_address().login().status_code == 401, "that was the hundredth"
+    assert ann.from_another_address().login().status_code == 401, (
+        "the previous failure was the hundredth"
+    )
     assert ann.login(device_token=token).status_code == 200
     assert ann.from_another_address().login().status_code == 200
 
@@ -213,7 +215,7 @@ def test_deleted_device_is_no_longer_trusted(service):
     assert throttled.login(device_token=token).status_code == 429
     assert throttled.login(device_token=kept).status_code == 200
     assert [device["name"] for device in list_devices(ann)] == ["kept"]
-    assert ann.whoami().status_code == 200, "the session that it was remembered with goes on"
+    assert ann.whoami().status_code == 200, "the session that registered the device continues"
 
 
 def test_reset_forgets_all_devices_and_change_and_logout_none(service):
@@ -223,7 +225,7 @@ def test_reset_forgets_all_devices_and_change_and_logout_none(service):
     assert len(list_devices(ann)) == 1
     assert ann.post("/v1/logout-all", token=ann.access).status_code == 204
     assert throttle(ann).login(device_token=token).status_code == 200
-    ann.forgot()
+    ann.request_password_reset()
     assert ann.reset(PASSWORD).status_code == 204
     assert throttle(ann).login(device_token=token).status_code == 429
     assert ann.login().status_code == 200
@@ -256,7 +258,7 @@ def test_list_describes_devices_without_secrets(service):
     service.clock.push(hours=1)
     ann.login(device_token=first)
     assert [device["name"] for device in list_devices(ann)] == ["my phone", None], (
-        "the latest used first"
+        "the most recently used device comes first"
     )
 
 

@@ -42,7 +42,7 @@ def create_own_rows(service, boss, ann) -> str:
     member = send(boss, "PUT", f"/v1/memberships/list/7/{account_id}", {"level": "member"})
     assert member.status_code < 300, member.text
     ann.from_another_address().login(password="not the password at all")
-    ann.from_another_address().forgot()
+    ann.from_another_address().request_password_reset()
     assert send(boss, "POST", f"/v1/accounts/{account_id}/send-reset").status_code == 202
     key = send(ann, "POST", "/v1/api-keys", {"name": "job", "scopes": []})
     assert key.status_code == 201, key.text
@@ -201,7 +201,7 @@ def test_queued_email_is_erased_except_the_deletion_notice(make_service, databas
     ann, bob = service.actor("ann"), service.actor("bob")
     for each in (ann, bob):
         assert each.login().status_code == 200
-        each.forgot()
+        each.request_password_reset()
     assert list_queued_recipients(service).count("ann@example.org") == 2
     assert send(ann, "DELETE", "/v1/me").status_code == 204
     delete_expired_data(service.units)

@@ -110,7 +110,7 @@ def test_waiting_logins_hold_no_connection_and_others_can_write(make_service, da
             break
         crowd.join()
     assert all_came
-    assert crowd.has_no_answers, "nobody waited any more, so this showed nothing"
+    assert crowd.has_no_answers, "no login was waiting, so the test shows nothing"
     assert max(connections) == 0
     assert statistics.median(took) < 0.3, (
         took
@@ -134,7 +134,7 @@ def test_login_that_would_wait_longer_than_two_seconds_is_refused_at_once(make_s
     assert refused
     assert len(refused) < WAITING
     fastest = min(seconds for answer, seconds in answers if answer.status_code == 401)
-    assert min(seconds for _, seconds in refused) < fastest, "the refused are the first to hear"
+    assert min(seconds for _, seconds in refused) < fastest, "refused logins are answered first"
     for answer, _ in refused:
         assert answer.content_type == "application/problem+json"
         assert (answer.json["code"], answer.headers["Retry-After"]) == ("busy", "1")
@@ -237,7 +237,7 @@ def test_concurrent_hashes_never_exceed_the_cores(make_service):
             )
         )
     assert answers[401] > 0
-    assert set(answers) <= {401, 503}, "on a busy machine some wait longer than anybody should"
+    assert set(answers) <= {401, 503}, "on a busy machine some wait longer than the timeout"
     mine = [
         thread
         for thread in threading.enumerate()

@@ -92,11 +92,11 @@ def test_upstream_verifies_the_identity_token_with_the_published_keys(service, a
 
 
 def test_identity_of_an_api_key_names_the_key_and_no_session(service, ann):
-    made = ann.post("/v1/api-keys", {"name": "a key", "scopes": []}, token=ann.access).json
-    claims = read(service, get_identity(ann, headers={"X-API-Key": made["key"]}))
+    created = ann.post("/v1/api-keys", {"name": "a key", "scopes": []}, token=ann.access).json
+    claims = read(service, get_identity(ann, headers={"X-API-Key": created["key"]}))
     assert (claims["sub"], claims["key_id"], "sid" in claims) == (
         ann.tokens["account"]["id"],
-        made["id"],
+        created["id"],
         False,
     )
 

@@ -58,7 +58,7 @@ def assert_rate_limited(answer, name: str, quota: int, window: int) -> None:
     assert found, answer.headers["RateLimit"]
     wait = int(answer.headers["Retry-After"])
     assert 0 < int(found[1]) <= wait <= window
-    assert wait > window - 30, "the window has only just begun"
+    assert wait > window - 30, "the window began less than 30 seconds ago"
 
 
 @pytest.mark.parametrize(("path", "body", "limit"), LIMITED)
@@ -70,7 +70,7 @@ def test_source_over_its_quota_gets_429_with_retry_after(sqlite_service, path, b
     for _ in range(3):
         assert_rate_limited(eve.post(path, body), name, quota, window)
     assert sqlite_service.actor("ann").post(path, body).status_code != 429, (
-        "another source is not concerned"
+        "another source is not limited"
     )
 
 
@@ -112,7 +112,7 @@ def test_right_password_is_rate_limited_like_a_wrong_one(make_service):
     assert ann.login(password="a wrong password, long enough").status_code == 401
     assert ann.login().status_code == 200
     assert_rate_limited(ann.login(), "login", 2, 60)
-    assert ann.whoami().status_code == 200, "who is signed in stays so"
+    assert ann.whoami().status_code == 200, "existing sessions stay valid"
     assert ann.refresh().status_code == 200
 
 
@@ -317,4 +317,4 @@ def test_page_of_an_emailed_link_shares_the_limit_of_its_api_call(make_service):
         assert answer.headers["RateLimit"].startswith('"confirm";r=0;t=')
         assert f'<html lang="{language}">' in answer.text
         assert 'data-problem="rate_limited"' in answer.text
-    assert ann.get(f"/confirm/{token}").status_code == 200, "looking is free"
+    assert ann.get(f"/confirm/{token}").status_code == 200, "reading the page does not count"

@@ -23,7 +23,7 @@ REFUSED = {
 
 
 def normalize_response(answer):
-    """Return everything a stranger could compare, without the request id."""
+    """Return everything in the response that a client can compare, without the request ID."""
     headers = {name: value for name, value in answer.headers if name != "X-Request-Id"}
     assert answer.headers["X-Request-Id"] == answer.json["request_id"]
     return (

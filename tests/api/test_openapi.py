@@ -74,7 +74,7 @@ def test_every_response_is_documented(service, schema, mode):
     def send_generated(operation) -> None:
         @GENERATED
         @given(case=operation.as_strategy(generation_mode=mode))
-        def ask(case) -> None:
+        def send(case) -> None:
             if ann.whoami().status_code == 401:
                 ann.login()
             answer = case.call(headers={"Authorization": f"Bearer {ann.access}"})
@@ -90,7 +90,7 @@ def test_every_response_is_documented(service, schema, mode):
                 rejected.add(operation.label)
                 assert answer.status_code >= 400, case.body
 
-        ask()
+        send()
 
     # After deleting its own account, the client is unauthenticated.
     operations = sorted(
@@ -113,7 +113,7 @@ def test_every_response_is_documented(service, schema, mode):
 def test_every_success_matches_its_schema(service, schema):
     ann = service.actor()
 
-    def ask(
+    def send(
         method: str,
         path: str,
         status: int,
@@ -132,14 +132,14 @@ def test_every_success_matches_its_schema(service, schema):
         case.validate_response(answer, checks=CHECKS)
         return answer.json() if answer.content else None
 
-    registration = ask(
+    registration = send(
         "POST",
         "/v1/register",
         202,
         {"username": "ann", "email": ann.email, "name": "Ann", "password": ann.password},
     )["registration"]
-    ask("POST", "/v1/register/resend", 202, {"email": "somebody@example.org"})
-    ask(
+    send("POST", "/v1/register/resend", 202, {"email": "somebody@example.org"})
+    send(
         "POST",
         "/v1/register/confirm",
         200,
@@ -151,11 +151,11 @@ def test_every_success_matches_its_schema(service, schema):
         "device_name": "a phone",
         "expires_in": 3600,
     }
-    other = ask("POST", "/v1/login", 200, credentials)
-    tokens = ask("POST", "/v1/login", 200, {"username": "ann", "password": ann.password})
-    tokens = ask("POST", "/v1/token/refresh", 200, {"refresh_token": tokens["refresh_token"]})
+    other = send("POST", "/v1/login", 200, credentials)
+    tokens = send("POST", "/v1/login", 200, {"username": "ann", "password": ann.password})
+    tokens = send("POST", "/v1/token/refresh", 200, {"refresh_token": tokens["refresh_token"]})
     mine = {"token": tokens["access_token"]}
-    ask(
+    send(
         "PATCH",
         "/v1/me",
         200,
@@ -173,17 +173,17 @@ def test_every_success_matches_its_schema(service, schema):
         "/readyz",
         "/version",
     ):
-        ask("GET", path, 200, **mine)
+        send("GET", path, 200, **mine)
     for question in ("auth-request", "forward-auth", "ext-authz"):
-        ask("GET", f"/authz/{question}/{{policy}}", 200, **mine, policy="default")
-        ask("GET", f"/authz/{question}/{{policy}}", 401, token="x", policy="default")
-    ask("GET", "/v1/sessions/{session_id}", 200, **mine, session_id=other["session_id"])
-    ask("DELETE", "/v1/sessions/{session_id}", 204, **mine, session_id=other["session_id"])
-    ask("GET", "/v1/sessions/{session_id}", 200, **mine, session_id=other["session_id"])
-    ask("DELETE", "/v1/sessions", 204, **mine)
-    ask("POST", "/v1/logout", 204, {"refresh_token": tokens["refresh_token"]}, **mine)
-    again = ask("POST", "/v1/login", 200, credentials)
-    ask("POST", "/v1/logout-all", 204, token=again["access_token"])
+        send("GET", f"/authz/{question}/{{policy}}", 200, **mine, policy="default")
+        send("GET", f"/authz/{question}/{{policy}}", 401, token="x", policy="default")
+    send("GET", "/v1/sessions/{session_id}", 200, **mine, session_id=other["session_id"])
+    send("DELETE", "/v1/sessions/{session_id}", 204, **mine, session_id=other["session_id"])
+    send("GET", "/v1/sessions/{session_id}", 200, **mine, session_id=other["session_id"])
+    send("DELETE", "/v1/sessions", 204, **mine)
+    send("POST", "/v1/logout", 204, {"refresh_token": tokens["refresh_token"]}, **mine)
+    again = send("POST", "/v1/login", 200, credentials)
+    send("POST", "/v1/logout-all", 204, token=again["access_token"])
 
 
 def test_administration_responses_match_their_schemas(service, schema):
@@ -202,7 +202,7 @@ def test_administration_responses_match_their_schemas(service, schema):
         "roles": ["admin"],
     }
 
-    def ask(method: str, path: str, status: int, **parts):
+    def send(method: str, path: str, status: int, **parts):
         case = schema[path][method].Case(
             **parts, **({"media_type": "application/json"} if "body" in parts else {})
         )
@@ -211,25 +211,25 @@ def test_administration_responses_match_their_schemas(service, schema):
         case.validate_response(answer, checks=CHECKS)
         return answer.json() if answer.content else None
 
-    one = {"path_parameters": {"account_id": ask("POST", "/v1/accounts", 201, body=carl)["id"]}}
+    one = {"path_parameters": {"account_id": send("POST", "/v1/accounts", 201, body=carl)["id"]}}
     for code in ("username_taken", "email_taken"):
-        assert ask("POST", "/v1/accounts", 409, body=carl)["code"] == code
+        assert send("POST", "/v1/accounts", 409, body=carl)["code"] == code
         carl["username"] = "other"
-    page = ask("GET", "/v1/accounts", 200, query={"limit": 1, "q": "u", "status": "active"})
-    ask("GET", "/v1/accounts", 200, query={"cursor": page["next"]})
-    ask("GET", "/v1/accounts", 422, query={"limit": 0})
-    ask(
+    page = send("GET", "/v1/accounts", 200, query={"limit": 1, "q": "u", "status": "active"})
+    send("GET", "/v1/accounts", 200, query={"cursor": page["next"]})
+    send("GET", "/v1/accounts", 422, query={"limit": 0})
+    send(
         "GET", "/v1/audit", 200, query={"since": "2026-01-01T00:00:00Z", "event": "account.created"}
     )
-    ask("GET", "/v1/accounts/{account_id}", 200, **one)
-    ask("POST", "/v1/accounts/{account_id}/send-reset", 202, **one)
-    ask("POST", "/v1/accounts/{account_id}/end-sessions", 204, **one)
-    ask("PATCH", "/v1/accounts/{account_id}", 200, body={"must_change_password": True}, **one)
-    ask("DELETE", "/v1/accounts/{account_id}", 204, **one)
-    ask("PATCH", "/v1/accounts/{account_id}", 409, body={"status": "disabled"}, **one)
-    ask("POST", "/v1/accounts/{account_id}/send-reset", 409, **one)
-    ask("GET", "/v1/me/export", 200)
-    ask("DELETE", "/v1/me", 409)
+    send("GET", "/v1/accounts/{account_id}", 200, **one)
+    send("POST", "/v1/accounts/{account_id}/send-reset", 202, **one)
+    send("POST", "/v1/accounts/{account_id}/end-sessions", 204, **one)
+    send("PATCH", "/v1/accounts/{account_id}", 200, body={"must_change_password": True}, **one)
+    send("DELETE", "/v1/accounts/{account_id}", 204, **one)
+    send("PATCH", "/v1/accounts/{account_id}", 409, body={"status": "disabled"}, **one)
+    send("POST", "/v1/accounts/{account_id}/send-reset", 409, **one)
+    send("GET", "/v1/me/export", 200)
+    send("DELETE", "/v1/me", 409)
 
 
 def test_failures_match_their_schemas(make_service):

@@ -241,7 +241,7 @@ def test_email_encrypted_under_an_older_secret_key_is_sent(make_service, mail_se
         old.settings.database_url, smtp_url=mail_server.url(), secret_key=(SECRET[::-1], SECRET)
     )
     assert deliver_due(new.units) == 1
-    assert inbox.to("ann@example.org")
+    assert inbox.list_to("ann@example.org")
 
 
 # Failures.

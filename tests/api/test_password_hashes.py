@@ -36,7 +36,7 @@ def test_default_hash_is_argon2id_at_the_recommended_cost(sqlite_url):
         ]
     finally:
         service.close()
-    assert hashes[0] != hashes[1], "one password, two salts"
+    assert hashes[0] != hashes[1], "two hashes of one password have different salts"
     salts = set()
     for stored in hashes:
         kind, version, cost, salt, tag = split_hash(stored)

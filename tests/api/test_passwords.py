@@ -33,7 +33,7 @@ def sqlite_service(make_service):
 
 
 def normalize_response(answer):
-    """Return everything a stranger could compare, without the request id."""
+    """Return everything in the response that a client can compare, without the request ID."""
     headers = {name: value for name, value in answer.headers if name != "X-Request-Id"}
     body = answer.data
     if answer.status_code >= 400:
@@ -110,7 +110,7 @@ def test_reset_is_requested_by_name_or_email_in_any_case(sqlite_service):
         ],
         1,
     ):
-        assert ann.forgot(**body).status_code == 202
+        assert ann.request_password_reset(**body).status_code == 202
         assert len(list_reset_links(ann)) == count
         advance_clock(sqlite_service, minutes=1)
     assert ann.mail()["to"] == ann.email
@@ -122,7 +122,7 @@ def test_every_reset_request_gets_the_same_answer(service):
     bob.register()
     disable(cyd)
     make_admin(boss)
-    eve.forgot()
+    eve.request_password_reset()
     names = [
         "ann",
         "nobody-here",
@@ -141,7 +141,9 @@ def test_every_reset_request_gets_the_same_answer(service):
     bodies += [
         {"email": f"{name}@example.org"} for name in ("ann", "nobody", "cyd", "bob", "boss", "eve")
     ] + [{"username": "nobody@example.org"}]
-    answers = [normalize_response(service.actor("x").forgot(**body)) for body in bodies]
+    answers = [
+        normalize_response(service.actor("x").request_password_reset(**body)) for body in bodies
+    ]
     assert answers[0][0] == 202
     for body, answer in zip(bodies, answers, strict=True):
         assert answer == answers[0], body
@@ -155,7 +157,7 @@ def test_unsuccessful_reset_request_leaves_the_same_rows(service):
     added = []
     for name in ("ann", "ann", "nobody-here", "nobody@example.org"):
         before = {table: service.scalar(f"SELECT count(*) FROM {table}") for table in tables}
-        ann.forgot(username=name)
+        ann.request_password_reset(username=name)
         added.append(
             {
                 table: service.scalar(f"SELECT count(*) FROM {table}") - count
@@ -176,14 +178,14 @@ def test_unsuccessful_reset_request_leaves_the_same_rows(service):
         ]
         * 4
     )
-    assert len(list_reset_links(ann)) == 1, "one a minute"
+    assert len(list_reset_links(ann)) == 1, "one email per minute"
 
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_administrator_reset_requires_the_setting(make_service, allowed):
     boss = make_service(admin_self_reset=allowed).actor("boss").sign_up()
     make_admin(boss)
-    assert boss.forgot().status_code == 202
+    assert boss.request_password_reset().status_code == 202
     assert len(list_reset_links(boss)) == allowed
     if allowed:
         assert boss.reset(NEW).status_code == 204
@@ -199,13 +201,13 @@ def test_unknown_email_is_notified_only_with_the_setting(make_service):
         {"username": "@@"},
         {"email": ann.email},
     ):
-        assert service.actor().forgot(**body).status_code == 202
+        assert service.actor().request_password_reset(**body).status_code == 202
     (mail,) = service.mailbox("nobody@example.org")
     assert (mail["template"], mail["language"]) == ("reset_unknown", "en")
     assert LINK not in mail["text"] + mail["html"]
-    assert len(service.mailbox()) == 2, "the other confirmed ann's address"
+    assert len(service.mailbox()) == 2, "another account confirmed ann's email address"
     for _ in range(2):
-        service.actor().forgot(email="nobody@example.org")
+        service.actor().request_password_reset(email="nobody@example.org")
     assert len(service.mailbox("nobody@example.org")) == 1
     advance_clock(service, minutes=1)
     service.actor().call(
@@ -220,15 +222,15 @@ def test_unknown_email_is_notified_only_with_the_setting(make_service):
 
 def test_recipient_gets_one_link_a_minute_and_five_an_hour(service):
     ann = service.actor().sign_up()
-    ann.forgot()
+    ann.request_password_reset()
     first = ann.get_reset_token()
     for body in ({"username": "ann"}, {"email": ann.email}, {"username": "ANN@example.org"}):
-        assert service.actor().forgot(**body).status_code == 202
+        assert service.actor().request_password_reset(**body).status_code == 202
     assert len(list_reset_links(ann)) == 1
     assert ann.get(f"/reset/{first}").status_code == 200
     for _ in range(6):
         _age_hits_by_a_minute(service)
-        assert service.actor().forgot(username="ann").status_code == 202
+        assert service.actor().request_password_reset(username="ann").status_code == 202
     assert len(list_reset_links(ann)) == 5
     assert ann.get(f"/reset/{ann.get_reset_token()}").status_code == 200
     assert is_dead(ann, first)
@@ -244,9 +246,9 @@ def _age_hits_by_a_minute(service) -> None:
 
 def test_source_can_request_ten_resets_an_hour(make_service):
     eve = make_service().actor("eve")
-    assert [eve.forgot(username=f"name{number}").status_code for number in range(11)] == [
-        202
-    ] * 10 + [429]
+    assert [
+        eve.request_password_reset(username=f"name{number}").status_code for number in range(11)
+    ] == [202] * 10 + [429]
 
 
 @pytest.mark.parametrize(
@@ -343,7 +345,7 @@ def test_untrusted_host_sends_no_email(sqlite_service, host):
 
 def test_link_can_point_to_a_custom_page(make_service):
     ann = make_service(link_reset="https://app.example.org/new/{token}").actor().sign_up()
-    ann.forgot()
+    ann.request_password_reset()
     assert ann.mail()["links"][0].startswith("https://app.example.org/new/dwp_")
 
 
@@ -355,7 +357,7 @@ def test_reset_sets_the_password_revokes_all_sessions_and_does_not_sign_in(servi
     other = ann.from_another_address()
     other.login()
     bob = service.actor("bob").sign_in()
-    ann.forgot()
+    ann.request_password_reset()
     answer = ann.from_another_address().reset(NEW, token=ann.get_reset_token(), verify_password=NEW)
     assert answer.status_code == 204
     assert answer.data == b""
@@ -368,7 +370,7 @@ def test_reset_sets_the_password_revokes_all_sessions_and_does_not_sign_in(servi
     assert [
         session["current"] for session in ann.get("/v1/sessions", token=ann.access).json["items"]
     ] == [True]
-    assert bob.whoami().status_code == 200, "nobody else is concerned"
+    assert bob.whoami().status_code == 200, "other accounts keep their sessions"
     assert (
         service.scalar(
             "SELECT count(*) FROM sessions WHERE reason = 'password_reset' AND status = 'revoked'"
@@ -380,7 +382,7 @@ def test_reset_sets_the_password_revokes_all_sessions_and_does_not_sign_in(servi
 
 def test_reset_token_works_once(service):
     ann = service.actor().sign_up()
-    ann.forgot()
+    ann.request_password_reset()
     token = ann.get_reset_token()
     assert ann.reset(NEW, token=token).status_code == 204
     assert is_dead(ann, token)
@@ -390,7 +392,7 @@ def test_reset_token_works_once(service):
 @pytest.mark.parametrize(("seconds", "status"), [(1799, 204), (1801, 400)])
 def test_reset_token_expires_after_30_minutes(service, seconds, status):
     ann = service.actor().sign_up()
-    ann.forgot()
+    ann.request_password_reset()
     service.clock.push(seconds=seconds)
     assert ann.reset(NEW).status_code == status
     service.clock.push(days=2)
@@ -400,10 +402,10 @@ def test_reset_token_expires_after_30_minutes(service, seconds, status):
 
 def test_newer_reset_token_invalidates_the_older_one(service):
     ann = service.actor().sign_up()
-    ann.forgot()
+    ann.request_password_reset()
     older = ann.get_reset_token()
     advance_clock(service, minutes=1)
-    ann.forgot(email=ann.email)
+    ann.request_password_reset(email=ann.email)
     assert is_dead(ann, older)
     assert ann.reset(NEW).status_code == 204
 
@@ -413,7 +415,7 @@ def test_newer_reset_token_invalidates_the_older_one(service):
 )
 def test_reset_token_is_invalidated_by_account_changes(service, what):
     ann = service.actor().sign_in()
-    ann.forgot()
+    ann.request_password_reset()
     token = ann.get_reset_token()
     if what == "change":
         assert ann.change(NEW).status_code == 200
@@ -434,7 +436,7 @@ def test_reset_token_is_invalidated_by_account_changes(service, what):
 
 def test_logout_keeps_the_reset_token_valid(service):
     ann = service.actor().sign_in()
-    ann.forgot()
+    ann.request_password_reset()
     assert ann.logout().status_code == 204
     assert ann.login(password=WRONG).status_code == 401
     assert ann.login().status_code == 200
@@ -446,10 +448,10 @@ def test_tokens_of_other_purposes_are_refused(service):
     bob.register()
     registration = bob.get_mailed_token()
     ann.login(remember_device=True)
-    ann.forgot()
+    ann.request_password_reset()
     good = ann.get_reset_token()
     head, row_id, secret = good.split("_")
-    service.actor("cyd").sign_up().forgot()
+    service.actor("cyd").sign_up().request_password_reset()
     other = service.actor("cyd").get_reset_token()
     spelled = [
         registration,
@@ -494,7 +496,7 @@ def test_tokens_of_other_purposes_are_refused(service):
 )
 def test_rejected_password_keeps_the_reset_token_valid(sqlite_service, body, code, pointer):
     ann = sqlite_service.actor().sign_in()
-    ann.forgot()
+    ann.request_password_reset()
     before = sqlite_service.scalar("SELECT count(*) FROM audit")
     answer = ann.post(
         "/v1/password/reset", {"token": ann.get_reset_token(), "new_password": NEW, **body}
@@ -515,7 +517,7 @@ def test_password_policy_errors_require_a_valid_token(sqlite_service):
 
 def test_reset_does_not_bypass_a_disabled_account(service):
     ann = service.actor().sign_up()
-    ann.forgot()
+    ann.request_password_reset()
     disable(ann)
     assert ann.reset(NEW).status_code == 400
     disable(ann, "active")
@@ -567,7 +569,7 @@ def test_forced_change_at_login_yields_only_a_reset_token(service):
     assert service.scalar("SELECT count(*) FROM sessions") == 0
     assert service.scalar("SELECT count(*) FROM devices") == 0
     assert service.scalar("SELECT count(*) FROM failed_attempts") == 0
-    assert len(service.mailbox()) == mails, "the token is in the answer alone"
+    assert len(service.mailbox()) == mails, "the token appears only in the response"
     token = answer.json["reset_token"]
     same = ann.reset(PASSWORD, token=token)
     assert same.status_code == 422
@@ -581,7 +583,7 @@ def test_forced_change_at_login_yields_only_a_reset_token(service):
 def test_forced_change_works_by_email_or_in_a_session_too(service):
     ann = service.actor().sign_in()
     require_password_change(ann)
-    ann.forgot()
+    ann.request_password_reset()
     assert ann.reset(NEW).status_code == 204
     assert ann.login().status_code == 200
     require_password_change(ann)
@@ -591,7 +593,7 @@ def test_forced_change_works_by_email_or_in_a_session_too(service):
 
 def test_reset_may_set_the_same_password_again(sqlite_service):
     ann = sqlite_service.actor().sign_up()
-    ann.forgot()
+    ann.request_password_reset()
     assert ann.reset(PASSWORD).status_code == 204
     assert ann.login().status_code == 200
 
@@ -604,7 +606,7 @@ def test_change_returns_working_tokens_and_ends_all_others(service):
     others = [ann.from_another_address(agent=f"other/{number}") for number in range(2)]
     for other in others:
         other.login()
-    ann.forgot()
+    ann.request_password_reset()
     token, old = ann.get_reset_token(), dict(ann.tokens)
     answer = ann.change(NEW, verify_password=NEW)
     assert answer.status_code == 200
@@ -615,7 +617,7 @@ def test_change_returns_working_tokens_and_ends_all_others(service):
     assert ann.whoami(old["access_token"]).status_code == 401
     assert ann.refresh(old["refresh_token"]).status_code == 400
     assert ann.whoami().status_code == 200, (
-        "an old token that comes back is no theft of the new ones"
+        "reuse of a token from before the change does not revoke the new ones"
     )
     for other in others:
         assert other.whoami().status_code == 401
@@ -689,7 +691,7 @@ def test_invalid_change_changes_nothing_and_is_not_counted(sqlite_service, body,
 
 def test_password_made_of_account_data_is_rejected_by_change_and_reset(sqlite_service):
     ann = sqlite_service.actor("annabella", email="elizabeth@example.org").sign_in()
-    ann.forgot()
+    ann.request_password_reset()
     for password in ("annabellaannabella", "elizabeth elizabeth"):
         for answer in (ann.change(password), ann.reset(password)):
             assert answer.status_code == 422
@@ -708,7 +710,7 @@ def test_password_change_requires_a_live_session(service):
     ann.logout()
     assert ann.change(NEW).status_code == 401
     ann.login()
-    ann.forgot()
+    ann.request_password_reset()
     assert ann.reset(NEW).status_code == 204
     assert ann.change(NEWER).status_code == 401
     assert ann.login(password=NEW).status_code == 200
@@ -764,7 +766,7 @@ def test_change_and_reset_apply_at_once_on_every_replica_with_redis(
     other.login()
     for _ in range(2):
         assert [there.whoami(client.access).status_code for client in (ann, other)] == [200, 200], (
-            "both are remembered there by now"
+            "both sessions are in the status cache of this replica"
         )
     old = ann.access
     assert ann.change(NEW).status_code == 200
@@ -773,7 +775,7 @@ def test_change_and_reset_apply_at_once_on_every_replica_with_redis(
         401,
         200,
     ]
-    there.forgot()
+    there.request_password_reset()
     assert there.reset(NEWER).status_code == 204
     assert [actor.whoami(ann.access).status_code for actor in (ann, there)] == [401, 401]
     assert ann.refresh().status_code == 400
@@ -792,13 +794,13 @@ def test_secrets_are_neither_stored_nor_logged_nor_emailed(service, capfd):
     )
     ann = service.actor(password=first).sign_in()
     secrets = {first, chosen, changed}
-    ann.forgot()
+    ann.request_password_reset()
     token = ann.get_reset_token()
     ann.get(f"/reset/{token}")
     ann.call("POST", f"/reset/{token}", data={"password": "short", "again": "short"})
     ann.call("POST", f"/reset/{token}x", data={"password": chosen, "again": chosen})
     ann.post("/v1/password/reset", {"token": token, "new_password": [chosen]})
-    ann.forgot(username=chosen)
+    ann.request_password_reset(username=chosen)
     assert ann.reset(chosen).status_code == 204
     ann.login()
     assert ann.change(changed, old_password=first).status_code == 403

@@ -94,7 +94,7 @@ class Scenario:
     planted: list[Secret] = field(default_factory=list)
     statuses: set[tuple[str, int]] = field(default_factory=set)
 
-    def ask(
+    def send(
         self,
         method: str,
         path: str,
@@ -114,13 +114,13 @@ class Scenario:
         try:
             connection.request(method, path, data, sent)
             got = connection.getresponse()
-            return self._kept(
+            return self._record(
                 f"{method} {path[:40]}", got.status, str(got.headers), got.read().decode()
             )
         finally:
             connection.close()
 
-    def say(self, raw: bytes) -> RecordedResponse:
+    def send_bytes(self, raw: bytes) -> RecordedResponse:
         """Send bytes that are not a valid request."""
         with socket.create_connection(("127.0.0.1", self.live.port), 20) as connection:
             connection.sendall(raw)
@@ -129,9 +129,9 @@ class Scenario:
             while chunk := connection.recv(65536):
                 got += chunk
         head, _, body = got.decode().partition("\r\n\r\n")
-        return self._kept(repr(raw[:40]), int(head.split()[1]) if head else 0, head, body)
+        return self._record(repr(raw[:40]), int(head.split()[1]) if head else 0, head, body)
 
-    def _kept(self, *parts) -> RecordedResponse:
+    def _record(self, *parts) -> RecordedResponse:
         self.answers.append(RecordedResponse(len(self.answers), *parts))
         return self.answers[-1]
 
@@ -178,7 +178,7 @@ class Scenario:
             )
         return tokens
 
-    def mail(self, to: str) -> dict:
+    def read_mail(self, to: str) -> dict:
         """Read the latest email of a user and plant its link and code."""
         letter = self.live.mailbox(to)[0]
         if letter["code"]:
@@ -216,14 +216,14 @@ def register_accounts(scenario: Scenario) -> dict[str, str]:
     }
     wrong_code = scenario.plant("wrong code", "ZZZZ-XXXX", typed=True)
 
-    handle = scenario.ask("POST", "/v1/register", build_registration("ann", passwords["ann"])).json[
-        "registration"
-    ]
-    code = scenario.mail("ann@example.org")["code"]
-    scenario.ask(
+    handle = scenario.send(
+        "POST", "/v1/register", build_registration("ann", passwords["ann"])
+    ).json["registration"]
+    code = scenario.read_mail("ann@example.org")["code"]
+    scenario.send(
         "POST", "/v1/register", {**build_registration("ann", passwords["ann"]), "username": "a"}
     )
-    scenario.ask(
+    scenario.send(
         "POST",
         "/v1/register",
         {
@@ -231,63 +231,67 @@ def register_accounts(scenario: Scenario) -> dict[str, str]:
             "password": scenario.password("too long") * 10,
         },
     )
-    scenario.ask("POST", "/v1/register/resend", {"registration": handle})
-    scenario.ask("POST", "/v1/register/resend", {"email": "ann@example.org"})
-    scenario.ask("POST", "/v1/register/confirm", {"registration": handle, "code": wrong_code})
-    scenario.ask(
+    scenario.send("POST", "/v1/register/resend", {"registration": handle})
+    scenario.send("POST", "/v1/register/resend", {"email": "ann@example.org"})
+    scenario.send("POST", "/v1/register/confirm", {"registration": handle, "code": wrong_code})
+    scenario.send(
         "POST",
         "/v1/register/confirm",
         {"registration": handle, "code": code, "password": scenario.password("nobody asked for")},
     )
     assert (
-        scenario.ask("POST", "/v1/register/confirm", {"registration": handle, "code": code}).status
+        scenario.send("POST", "/v1/register/confirm", {"registration": handle, "code": code}).status
         == 200
     )
-    scenario.ask("POST", "/v1/register/confirm", {"registration": handle, "code": code})
-    scenario.ask(
+    scenario.send("POST", "/v1/register/confirm", {"registration": handle, "code": code})
+    scenario.send(
         "POST",
         "/v1/register",
         {**build_registration("eve", scenario.password("of eve")), "email": "ann@example.org"},
     )
 
-    assert scenario.ask("POST", "/v1/register", build_registration("bob", None)).status == 202
-    link = scenario.mail("bob@example.org")["links"][0].rpartition("/")[2]
+    assert scenario.send("POST", "/v1/register", build_registration("bob", None)).status == 202
+    link = scenario.read_mail("bob@example.org")["links"][0].rpartition("/")[2]
     for method in ("GET", "HEAD", "OPTIONS", "DELETE"):
-        scenario.ask(method, f"/confirm/{link}")
-    scenario.ask(
+        scenario.send(method, f"/confirm/{link}")
+    scenario.send(
         "GET",
         f"/confirm/{link}x?token={link}",
         Referer=f"http://127.0.0.1/confirm/{link}",
         Cookie=f"link={link}",
     )
-    scenario.ask("GET", f"/confirm//{link}/")
-    scenario.ask("POST", f"/confirm/{link}", data=urlencode({"password": "short"}).encode(), **FORM)
-    page = scenario.ask(
+    scenario.send("GET", f"/confirm//{link}/")
+    scenario.send(
+        "POST", f"/confirm/{link}", data=urlencode({"password": "short"}).encode(), **FORM
+    )
+    page = scenario.send(
         "POST", f"/confirm/{link}", data=urlencode({"password": passwords["bob"]}).encode(), **FORM
     )
     assert (page.status, "bob" in page.body) == (200, True)
-    scenario.ask(
+    scenario.send(
         "POST", f"/confirm/{link}", data=urlencode({"password": passwords["bob"]}).encode(), **FORM
     )
 
     assert (
-        scenario.ask(
+        scenario.send(
             "POST",
             "/v1/register",
             build_registration("cyd", scenario.password("first of cyd", "cyd@example.org")),
         ).status
         == 202
     )
-    link = scenario.mail("cyd@example.org")["links"][0].rpartition("/")[2]
-    scenario.ask("POST", "/v1/register/confirm", {"token": link})
-    scenario.ask("POST", "/v1/register/confirm", {"token": link[:-1], "password": passwords["cyd"]})
-    scenario.ask(
+    link = scenario.read_mail("cyd@example.org")["links"][0].rpartition("/")[2]
+    scenario.send("POST", "/v1/register/confirm", {"token": link})
+    scenario.send(
+        "POST", "/v1/register/confirm", {"token": link[:-1], "password": passwords["cyd"]}
+    )
+    scenario.send(
         "POST",
         "/v1/register/confirm",
         {"token": link, "password": passwords["cyd"], "code": wrong_code},
     )
     assert (
-        scenario.ask(
+        scenario.send(
             "POST", "/v1/register/confirm", {"token": link, "password": passwords["cyd"]}
         ).status
         == 200
@@ -299,30 +303,32 @@ def fail_to_log_in(scenario: Scenario, passwords: dict[str, str]) -> None:
     """Fail to log in, with invalid credentials, bodies and headers."""
     wrong = scenario.password("wrong")
     basic = scenario.plant("Basic credentials", base64.b64encode(f"ann:{wrong}".encode()).decode())
-    assert scenario.ask("POST", "/v1/login", {"username": "ann", "password": wrong}).status == 401
-    scenario.ask("POST", "/v1/login", {"username": "nobody-here", "password": wrong})
-    scenario.ask("POST", "/v1/login", {"username": wrong, "password": "typed into the other field"})
-    scenario.ask("POST", "/v1/login", {"username": "ann", "password": [wrong]})
-    scenario.ask("POST", "/v1/login", {"username": "ann", "password": wrong + "\0"})
-    scenario.ask("POST", "/v1/login", {"username": "ann", "password": wrong, "again": wrong})
+    assert scenario.send("POST", "/v1/login", {"username": "ann", "password": wrong}).status == 401
+    scenario.send("POST", "/v1/login", {"username": "nobody-here", "password": wrong})
+    scenario.send(
+        "POST", "/v1/login", {"username": wrong, "password": "typed into the other field"}
+    )
+    scenario.send("POST", "/v1/login", {"username": "ann", "password": [wrong]})
+    scenario.send("POST", "/v1/login", {"username": "ann", "password": wrong + "\0"})
+    scenario.send("POST", "/v1/login", {"username": "ann", "password": wrong, "again": wrong})
     good = json.dumps({"username": "ann", "password": wrong}).encode()
-    scenario.ask("POST", "/v1/login", data=good[:-1], **JSON)
-    scenario.ask("POST", "/v1/login", data=b'{"password": "' + wrong.encode() + b'"}', **JSON)
-    scenario.ask("POST", "/v1/login", data=good.replace(b'"ann"', b'"\xff"'), **JSON)
-    scenario.ask("POST", "/v1/login", data=good, Content_Type="text/plain")
-    scenario.ask("POST", "/v1/login", data=good.ljust(20_000), **JSON)
-    scenario.ask(
+    scenario.send("POST", "/v1/login", data=good[:-1], **JSON)
+    scenario.send("POST", "/v1/login", data=b'{"password": "' + wrong.encode() + b'"}', **JSON)
+    scenario.send("POST", "/v1/login", data=good.replace(b'"ann"', b'"\xff"'), **JSON)
+    scenario.send("POST", "/v1/login", data=good, Content_Type="text/plain")
+    scenario.send("POST", "/v1/login", data=good.ljust(20_000), **JSON)
+    scenario.send(
         "POST", "/v1/login", data=urlencode({"username": "ann", "password": wrong}).encode(), **FORM
     )
-    scenario.ask("PUT", "/v1/login", data=good, **JSON)
-    scenario.ask("GET", "/v1/login?" + urlencode({"username": "ann", "password": wrong}))
-    scenario.ask(
+    scenario.send("PUT", "/v1/login", data=good, **JSON)
+    scenario.send("GET", "/v1/login?" + urlencode({"username": "ann", "password": wrong}))
+    scenario.send(
         "POST",
         "/v1/login?" + urlencode({"password": passwords["ann"]}),
         {"username": "ann", "password": wrong},
     )
     for path in ("/v1/whoami", "/v1/login", "/v1/me"):
-        scenario.ask("GET", path, Authorization=f"Basic {basic}")
+        scenario.send("GET", path, Authorization=f"Basic {basic}")
 
 
 def use_sessions(scenario: Scenario, passwords: dict[str, str]) -> None:
@@ -330,7 +336,7 @@ def use_sessions(scenario: Scenario, passwords: dict[str, str]) -> None:
     cookie = scenario.plant("cookie", secrets.token_urlsafe(32))
 
     def log_in(name: str, label: str) -> dict:
-        answer = scenario.ask(
+        answer = scenario.send(
             "POST",
             "/v1/login",
             {"username": name, "password": passwords[name], "device_name": "phone"},
@@ -340,62 +346,63 @@ def use_sessions(scenario: Scenario, passwords: dict[str, str]) -> None:
         return scenario.plant_tokens(label, answer, f"{name}@example.org")
 
     def refresh(token: str, label: str) -> dict:
-        answer = scenario.ask("POST", "/v1/token/refresh", {"refresh_token": token})
+        answer = scenario.send("POST", "/v1/token/refresh", {"refresh_token": token})
         assert answer.status == 200, answer.body
         return scenario.plant_tokens(label, answer, "ann@example.org")
 
     tokens = log_in("ann", "of ann")
     access, first = tokens["access_token"], tokens["refresh_token"]
     for path in ("/v1/me", "/v1/whoami", "/v1/sessions", f"/v1/sessions/{tokens['session_id']}"):
-        assert scenario.ask("GET", path, token=access).status == 200
-    scenario.ask("PATCH", "/v1/me", {"name": "Ann B.", "metadata": {"a": 1}}, token=access)
+        assert scenario.send("GET", path, token=access).status == 200
+    scenario.send("PATCH", "/v1/me", {"name": "Ann B.", "metadata": {"a": 1}}, token=access)
     for bad in (access[:-2], access + "=", first, f"{access} {access}", f'"{access}"'):
-        assert scenario.ask("GET", "/v1/whoami", token=bad).status == 401
-    scenario.ask("GET", "/v1/whoami", Authorization=access)
-    scenario.ask("GET", "/v1/whoami", Authorization=f"Token {access}")
-    scenario.ask(
+        assert scenario.send("GET", "/v1/whoami", token=bad).status == 401
+    scenario.send("GET", "/v1/whoami", Authorization=access)
+    scenario.send("GET", "/v1/whoami", Authorization=f"Token {access}")
+    scenario.send(
         "GET",
         "/v1/whoami",
         X_Access_Token=access,
         Proxy_Authorization=f"Bearer {access}",
         Cookie=f"token={access}; other={cookie}",
     )
-    scenario.ask(
+    scenario.send(
         "GET",
         f"/v1/whoami?access_token={access}&refresh_token={first}",
         Referer=f"https://app.example.org/#{access}",
     )
-    scenario.ask("GET", f"/v1/sessions/{access}", token=access)
-    scenario.ask("GET", f"/{first}/{access}", X_Request_Id=access)
-    scenario.ask("POST", "/v1/token/refresh", {"refresh_token": access})
-    scenario.ask("POST", "/v1/token/refresh", {"refresh_token": first[:-1]})
-    scenario.ask("POST", "/v1/token/refresh", {"refresh_token": first, "access_token": access})
+    scenario.send("GET", f"/v1/sessions/{access}", token=access)
+    scenario.send("GET", f"/{first}/{access}", X_Request_Id=access)
+    scenario.send("POST", "/v1/token/refresh", {"refresh_token": access})
+    scenario.send("POST", "/v1/token/refresh", {"refresh_token": first[:-1]})
+    scenario.send("POST", "/v1/token/refresh", {"refresh_token": first, "access_token": access})
 
     second = refresh(first, "second of ann")
     refresh(first, "second of ann again")
     third = refresh(second["refresh_token"], "third of ann")
-    assert scenario.ask("POST", "/v1/token/refresh", {"refresh_token": first}).status == 400
+    assert scenario.send("POST", "/v1/token/refresh", {"refresh_token": first}).status == 400
     assert (
-        scenario.ask("POST", "/v1/token/refresh", {"refresh_token": third["refresh_token"]}).status
+        scenario.send("POST", "/v1/token/refresh", {"refresh_token": third["refresh_token"]}).status
         == 400
     )
 
     tokens = log_in("bob", "of bob")
     assert (
-        scenario.ask("POST", "/v1/logout", {"refresh_token": tokens["refresh_token"]}).status == 204
+        scenario.send("POST", "/v1/logout", {"refresh_token": tokens["refresh_token"]}).status
+        == 204
     )
-    scenario.ask(
+    scenario.send(
         "POST",
         "/v1/logout",
         {"refresh_token": tokens["refresh_token"]},
         token=tokens["access_token"],
     )
     tokens, other_tokens = log_in("bob", "of bob, later"), log_in("bob", "of bob, elsewhere")
-    scenario.ask(
+    scenario.send(
         "DELETE", f"/v1/sessions/{other_tokens['session_id']}", token=tokens["access_token"]
     )
     assert (
-        scenario.ask(
+        scenario.send(
             "POST",
             "/v1/logout-all",
             {"refresh_token": other_tokens["refresh_token"]},
@@ -403,7 +410,7 @@ def use_sessions(scenario: Scenario, passwords: dict[str, str]) -> None:
         ).status
         == 204
     )
-    scenario.ask("POST", "/v1/logout-all", {"refresh_token": tokens["refresh_token"]})
+    scenario.send("POST", "/v1/logout-all", {"refresh_token": tokens["refresh_token"]})
 
 
 def use_refresh_cookie(scenario: Scenario, passwords: dict[str, str]) -> None:
@@ -426,11 +433,11 @@ def use_refresh_cookie(scenario: Scenario, passwords: dict[str, str]) -> None:
         return token
 
     login = {"username": "bob", "password": passwords["bob"], "refresh_in_cookie": True}
-    assert scenario.ask("POST", "/v1/login", login).status == 403
-    first = plant_refresh_cookie("first", scenario.ask("POST", "/v1/login", login, **page))
+    assert scenario.send("POST", "/v1/login", login).status == 403
+    first = plant_refresh_cookie("first", scenario.send("POST", "/v1/login", login, **page))
     second = plant_refresh_cookie(
         "second",
-        scenario.ask("POST", "/v1/token/refresh", {}, Cookie=f"doorward-refresh={first}", **page),
+        scenario.send("POST", "/v1/token/refresh", {}, Cookie=f"doorward-refresh={first}", **page),
     )
     cookie = f"doorward-refresh={second}"
     for headers in (
@@ -439,52 +446,54 @@ def use_refresh_cookie(scenario: Scenario, passwords: dict[str, str]) -> None:
         {"X_Requested_With": second},
         {**page, "Origin": second},
     ):
-        assert scenario.ask("POST", "/v1/token/refresh", {}, Cookie=cookie, **headers).status == 403
+        assert (
+            scenario.send("POST", "/v1/token/refresh", {}, Cookie=cookie, **headers).status == 403
+        )
     assert (
-        scenario.ask(
+        scenario.send(
             "POST", "/v1/token/refresh", {"refresh_token": second}, Cookie=cookie, **page
         ).status
         == 400
     )
-    assert scenario.ask("POST", "/v1/token/refresh", {}, Cookie=f"{cookie}x", **page).status == 400
-    scenario.ask("GET", "/v1/me", Cookie=cookie, **page)
-    assert scenario.ask("POST", "/v1/logout", {}, Cookie=cookie, **page).status == 204
-    assert scenario.ask("POST", "/v1/logout", {}, Cookie=cookie, **page).status == 401
+    assert scenario.send("POST", "/v1/token/refresh", {}, Cookie=f"{cookie}x", **page).status == 400
+    scenario.send("GET", "/v1/me", Cookie=cookie, **page)
+    assert scenario.send("POST", "/v1/logout", {}, Cookie=cookie, **page).status == 204
+    assert scenario.send("POST", "/v1/logout", {}, Cookie=cookie, **page).status == 401
 
 
 def reset_and_change_passwords(scenario: Scenario, passwords: dict[str, str]) -> None:
     """Reset the password by page and API, change it, and use trusted devices."""
-    assert scenario.ask("POST", "/v1/password/forgot", {"username": "bob"}).status == 202
-    link = scenario.mail("bob@example.org")["links"][0].rpartition("/")[2]
+    assert scenario.send("POST", "/v1/password/forgot", {"username": "bob"}).status == 202
+    link = scenario.read_mail("bob@example.org")["links"][0].rpartition("/")[2]
     for address in ("bob@example.org", "nobody@example.org"):
-        assert scenario.ask("POST", "/v1/password/forgot", {"email": address}).status == 202
+        assert scenario.send("POST", "/v1/password/forgot", {"email": address}).status == 202
     for method in ("GET", "HEAD", "OPTIONS"):
-        scenario.ask(method, f"/reset/{link}", Referer=f"http://127.0.0.1/reset/{link}")
-    scenario.ask("GET", f"/reset/{link[:-1]}?token={link}")
+        scenario.send(method, f"/reset/{link}", Referer=f"http://127.0.0.1/reset/{link}")
+    scenario.send("GET", f"/reset/{link[:-1]}?token={link}")
     new, other = scenario.password("new of bob", "bob@example.org"), scenario.password("mistyped")
-    scenario.ask(
+    scenario.send(
         "POST", "/v1/password/reset", {"token": link, "new_password": new, "verify_password": other}
     )
-    scenario.ask(
+    scenario.send(
         "POST", "/v1/password/reset", {"token": link, "new_password": new, "password": other}
     )
-    scenario.ask(
+    scenario.send(
         "POST",
         "/v1/password/reset",
         {"token": link[:-1] + ("x" if link[-1] != "x" else "y"), "new_password": new},
     )
-    scenario.ask(
+    scenario.send(
         "POST", f"/reset/{link}", data=urlencode({"password": new, "again": other}).encode(), **FORM
     )
     assert (
-        scenario.ask("POST", "/v1/password/reset", {"token": link, "new_password": new}).status
+        scenario.send("POST", "/v1/password/reset", {"token": link, "new_password": new}).status
         == 204
     )
     assert (
-        scenario.ask("POST", "/v1/password/reset", {"token": link, "new_password": new}).status
+        scenario.send("POST", "/v1/password/reset", {"token": link, "new_password": new}).status
         == 400
     )
-    scenario.ask("POST", "/v1/login", {"username": "bob", "password": passwords["bob"]})
+    scenario.send("POST", "/v1/login", {"username": "bob", "password": passwords["bob"]})
     passwords["bob"] = new
 
     body = {
@@ -494,10 +503,10 @@ def reset_and_change_passwords(scenario: Scenario, passwords: dict[str, str]) ->
         "device_name": "laptop",
     }
     tokens = scenario.plant_tokens(
-        "of cyd", scenario.ask("POST", "/v1/login", body), "cyd@example.org"
+        "of cyd", scenario.send("POST", "/v1/login", body), "cyd@example.org"
     )
     device, access = tokens["device_token"], tokens["access_token"]
-    scenario.ask(
+    scenario.send(
         "POST",
         "/v1/login",
         {
@@ -506,27 +515,27 @@ def reset_and_change_passwords(scenario: Scenario, passwords: dict[str, str]) ->
             "device_token": device,
         },
     )
-    scenario.ask(
+    scenario.send(
         "POST",
         "/v1/login",
         {"username": "ann", "password": passwords["cyd"], "device_token": device},
     )
-    scenario.ask("GET", "/v1/devices", token=access, Cookie=f"device={device}")
-    scenario.ask("GET", "/v1/devices", token=device)
-    scenario.ask("DELETE", f"/v1/devices/{device}", token=access)
+    scenario.send("GET", "/v1/devices", token=access, Cookie=f"device={device}")
+    scenario.send("GET", "/v1/devices", token=device)
+    scenario.send("DELETE", f"/v1/devices/{device}", token=access)
     new = scenario.password("new of cyd", "cyd@example.org")
     for old, wanted in (
         (scenario.password("not of cyd"), new),
         (passwords["cyd"], passwords["cyd"]),
         (passwords["cyd"], new[:10]),
     ):
-        assert scenario.ask(
+        assert scenario.send(
             "POST",
             "/v1/password/change",
             {"old_password": old, "new_password": wanted},
             token=access,
         ).status in {403, 422}
-    changed = scenario.ask(
+    changed = scenario.send(
         "POST",
         "/v1/password/change",
         {"old_password": passwords["cyd"], "new_password": new},
@@ -539,7 +548,7 @@ def reset_and_change_passwords(scenario: Scenario, passwords: dict[str, str]) ->
 
 def use_api_keys(scenario: Scenario, passwords: dict[str, str]) -> None:
     """Create, use, misuse, rotate and report API keys."""
-    login = scenario.ask("POST", "/v1/login", {"username": "ann", "password": passwords["ann"]})
+    login = scenario.send("POST", "/v1/login", {"username": "ann", "password": passwords["ann"]})
     access = scenario.plant_tokens("for keys", login, "ann@example.org")["access_token"]
 
     def plant_key(name: str, answer: RecordedResponse) -> str:
@@ -548,45 +557,45 @@ def use_api_keys(scenario: Scenario, passwords: dict[str, str]) -> None:
         scenario.plant(f"secret of the key {name}", key.rpartition("_")[2], "", answer)
         return key
 
-    made = scenario.ask("POST", "/v1/api-keys", {"name": "ci", "scopes": []}, token=access)
-    path, first = f"/v1/api-keys/{made.json['id']}", plant_key("first", made)
+    created = scenario.send("POST", "/v1/api-keys", {"name": "ci", "scopes": []}, token=access)
+    path, first = f"/v1/api-keys/{created.json['id']}", plant_key("first", created)
     for headers in ({"X_API_Key": first}, {"Authorization": f"Bearer {first}"}):
-        assert scenario.ask("GET", "/v1/whoami", **headers).status == 200
-        assert scenario.ask("GET", "/v1/me", **headers).status == 403
+        assert scenario.send("GET", "/v1/whoami", **headers).status == 200
+        assert scenario.send("GET", "/v1/me", **headers).status == 403
     for headers in (
         {"X_API_Key": first[:-1]},
         {"X_API_Key": first, "Authorization": f"Bearer {first}"},
         {"Authorization": f"Key {first}"},
     ):
-        assert scenario.ask("GET", "/v1/whoami", **headers).status == 401
-    scenario.ask(
+        assert scenario.send("GET", "/v1/whoami", **headers).status == 401
+    scenario.send(
         "GET",
         f"/v1/whoami?api_key={first}",
         Cookie=f"key={first}",
         Referer=f"https://app.example.org/?key={first}",
     )
-    scenario.ask("GET", f"/v1/api-keys/{first}", token=access)
-    scenario.ask(
+    scenario.send("GET", f"/v1/api-keys/{first}", token=access)
+    scenario.send(
         "POST", "/v1/api-keys", {"name": "ci", "scopes": [first], "key": first}, token=access
     )
     second = plant_key(
-        "second", scenario.ask("POST", f"{path}/rotate", {"overlap_seconds": 60}, token=access)
+        "second", scenario.send("POST", f"{path}/rotate", {"overlap_seconds": 60}, token=access)
     )
     for read_path in (path, "/v1/api-keys"):
-        assert scenario.ask("GET", read_path, token=access).status == 200
+        assert scenario.send("GET", read_path, token=access).status == 200
     for body in (
         {"key": first[:-1]},
         {"key": [second]},
         {"key": second, "again": second},
         {"key": first},
     ):
-        scenario.ask("POST", "/v1/api-keys/report-leak", body)
-    assert scenario.ask("GET", "/v1/whoami", X_API_Key=second).status == 401
+        scenario.send("POST", "/v1/api-keys/report-leak", body)
+    assert scenario.send("GET", "/v1/whoami", X_API_Key=second).status == 401
 
 
 def use_device_logins(scenario: Scenario, passwords: dict[str, str]) -> None:
     """Start, claim, approve, redeem and cancel device logins, and use their tokens."""
-    login = scenario.ask("POST", "/v1/login", {"username": "ann", "password": passwords["ann"]})
+    login = scenario.send("POST", "/v1/login", {"username": "ann", "password": passwords["ann"]})
     access = scenario.plant_tokens("for codes", login, "ann@example.org")["access_token"]
     grant = "urn:ietf:params:oauth:grant-type:device_code"
 
@@ -607,49 +616,49 @@ def use_device_logins(scenario: Scenario, passwords: dict[str, str]) -> None:
         return codes
 
     def poll(code: str, **fields: str) -> RecordedResponse:
-        return scenario.ask(
+        return scenario.send(
             "POST",
             "/oauth/token",
             data=urlencode({"grant_type": grant, "device_code": code, **fields}).encode(),
             **FORM,
         )
 
-    scenario.ask(
+    scenario.send(
         "POST",
         "/v1/login-sessions",
         {"client_name": "box", "username": scenario.password("typed as a name")},
     )
-    by_form = scenario.ask(
+    by_form = scenario.send(
         "POST", "/oauth/device_authorization", data=b"scope=orders%3Aread", **FORM
     )
     by_form_codes, by_json_codes = (
         plant_codes("by form", by_form),
-        plant_codes("by JSON", scenario.ask("POST", "/v1/login-sessions", {"client_name": "box"})),
+        plant_codes("by JSON", scenario.send("POST", "/v1/login-sessions", {"client_name": "box"})),
     )
     device, user = by_form_codes["device_code"], by_form_codes["user_code"]
     for fields in ({}, {}, {"client_id": "nobody"}, {"client_secret": device}):
         assert poll(device, **fields).status in {400, 401}
     poll(device[:-1])
-    scenario.ask(
+    scenario.send(
         "POST", f"/oauth/token?device_code={device}", data=b"grant_type=" + grant.encode(), **FORM
     )
-    page = scenario.ask(
+    page = scenario.send(
         "GET",
         f"/login/activate/{user}",
         Referer=f"http://127.0.0.1/login/activate/{user}",
         Cookie=f"code={user}",
     )
     scenario.plant("user code by form", user, "", page, typed=True)
-    scenario.ask("GET", f"/v1/login-sessions/{device}", token=access)
-    scenario.ask("GET", f"/v1/login-sessions?user_code={user}&device_code={device}", token=access)
-    scenario.ask(
+    scenario.send("GET", f"/v1/login-sessions/{device}", token=access)
+    scenario.send("GET", f"/v1/login-sessions?user_code={user}&device_code={device}", token=access)
+    scenario.send(
         "POST",
         "/v1/login-sessions/claim",
         {"user_code": user + user, "device_code": device},
         token=access,
     )
     assert (
-        scenario.ask(
+        scenario.send(
             "POST",
             "/v1/login-sessions/claim",
             {"user_code": scenario.plant("mistyped", "BBBB-CDFG", typed=True)},
@@ -658,25 +667,25 @@ def use_device_logins(scenario: Scenario, passwords: dict[str, str]) -> None:
         == 404
     )
     assert (
-        scenario.ask(
+        scenario.send(
             "POST", "/v1/login-sessions/claim", {"user_code": user.lower()}, token=access
         ).status
         == 200
     )
     approve = f"/v1/login-sessions/{by_form_codes['session_id']}/approve"
     assert (
-        scenario.ask(
+        scenario.send(
             "POST", approve, {"user_code": by_json_codes["user_code"]}, token=access
         ).status
         == 404
     )
-    assert scenario.ask("POST", approve, {"user_code": user}, token=access).status == 200
+    assert scenario.send("POST", approve, {"user_code": user}, token=access).status == 200
     scenario.plant_tokens("let in", poll(device), "ann@example.org")
     assert poll(device).status == 400
     for code in (by_json_codes["device_code"], device, by_json_codes["device_code"]):
-        scenario.ask("POST", "/v1/login-sessions/cancel", {"device_code": code})
+        scenario.send("POST", "/v1/login-sessions/cancel", {"device_code": code})
     for path in ("", f"/{by_form_codes['session_id']}"):
-        assert scenario.ask("GET", f"/v1/login-sessions{path}", token=access).status == 200
+        assert scenario.send("GET", f"/v1/login-sessions{path}", token=access).status == 200
 
 
 def use_pages(scenario: Scenario, passwords: dict[str, str]) -> None:
@@ -686,7 +695,9 @@ def use_pages(scenario: Scenario, passwords: dict[str, str]) -> None:
     def send(
         path: str, cookie: str = "", headers: dict[str, str] = ours, **fields: str
     ) -> RecordedResponse:
-        return scenario.ask("POST", path, data=urlencode(fields).encode(), Cookie=cookie, **headers)
+        return scenario.send(
+            "POST", path, data=urlencode(fields).encode(), Cookie=cookie, **headers
+        )
 
     def plant_cookie(label: str, answer: RecordedResponse) -> str:
         assert answer.status in {200, 303}, answer.body
@@ -709,15 +720,15 @@ def use_pages(scenario: Scenario, passwords: dict[str, str]) -> None:
         f"/login?next={value}",
         f"/login/activate/{value}",
     ):
-        scenario.ask("GET", path, Cookie=first, Referer=f"{scenario.live.url}/login?next={value}")
+        scenario.send("GET", path, Cookie=first, Referer=f"{scenario.live.url}/login?next={value}")
     for path in (
         f"/login/sessions/{value}/end",
         f"/login/devices/{value}/forget",
         f"/login/requests/{value}/approve",
     ):
         assert send(path, first, user_code=value).status == 404
-    scenario.ask("GET", "/v1/me", token=value)
-    scenario.ask("GET", "/v1/me", Cookie=first, X_API_Key=value)
+    scenario.send("GET", "/v1/me", token=value)
+    scenario.send("GET", "/v1/me", Cookie=first, X_API_Key=value)
     assert send("/login/again", first, password=wrong).status == 403
     second = plant_cookie(
         "second", send("/login/again", first, password=passwords["bob"], next=value)
@@ -779,7 +790,7 @@ def send_malformed_requests(scenario: Scenario, passwords: dict[str, str]) -> No
         + b"\r\nContent-Length: 2\r\n\r\n{}",
         password + b"\r\n\r\n",
     ):
-        scenario.say(raw)
+        scenario.send_bytes(raw)
 
 
 def cause_internal_errors(scenario: Scenario, passwords: dict[str, str], url: str) -> None:
@@ -787,7 +798,7 @@ def cause_internal_errors(scenario: Scenario, passwords: dict[str, str], url: st
     engine = create_engine(url)
     tokens = scenario.plant_tokens(
         "when all broke",
-        scenario.ask("POST", "/v1/login", {"username": "cyd", "password": passwords["cyd"]}),
+        scenario.send("POST", "/v1/login", {"username": "cyd", "password": passwords["cyd"]}),
         "cyd@example.org",
     )
     with engine.begin() as connection:
@@ -807,14 +818,14 @@ def cause_internal_errors(scenario: Scenario, passwords: dict[str, str], url: st
                 connection.execute(
                     text(f"CREATE TRIGGER broken BEFORE {event} ON {table} BEGIN {what}; END")
                 )
-        assert scenario.ask(
+        assert scenario.send(
             "POST", "/v1/token/refresh", {"refresh_token": tokens["refresh_token"]}
         ).status in {200, 500}
-        answer = scenario.ask(
+        answer = scenario.send(
             "POST", "/v1/login", {"username": "cyd", "password": passwords["cyd"]}
         )
         assert answer.status in {200, 500}
-        scenario.ask("PATCH", "/v1/me", {"name": "Cyd C."}, token=tokens["access_token"])
+        scenario.send("PATCH", "/v1/me", {"name": "Cyd C."}, token=tokens["access_token"])
         if answer.status == 200:
             scenario.plant_tokens("in spite of it", answer, "cyd@example.org")
         with engine.begin() as connection:
@@ -828,10 +839,12 @@ def cause_internal_errors(scenario: Scenario, passwords: dict[str, str], url: st
         connection.execute(text("UPDATE accounts SET metadata = '7' WHERE username = 'cyd'"))
         connection.execute(text("UPDATE sessions SET rt_salt = 'no hex'"))
     assert (
-        scenario.ask("POST", "/v1/token/refresh", {"refresh_token": tokens["refresh_token"]}).status
+        scenario.send(
+            "POST", "/v1/token/refresh", {"refresh_token": tokens["refresh_token"]}
+        ).status
         == 500
     )
-    scenario.ask("GET", "/v1/me", token=tokens["access_token"])
+    scenario.send("GET", "/v1/me", token=tokens["access_token"])
     engine.dispose()
     output = scenario.live.log.read_text()
     assert "Traceback" in output

@@ -298,7 +298,7 @@ def test_password_has_15_to_128_characters_of_any_script(sqlite_service, passwor
         return
     assert ann.confirm().status_code == 200
     assert ann.login().status_code == 200
-    assert ann.login(password=password[:-1]).status_code == 401, "nothing is cut off"
+    assert ann.login(password=password[:-1]).status_code == 401, "the password is not truncated"
 
 
 def test_password_is_normalized_for_accents_and_spaces(sqlite_service):
@@ -464,7 +464,7 @@ def test_emailed_and_typed_secrets_are_unreadable_in_the_database(service):
         mail["links"][0],
     ):
         assert text_of_it not in kept
-    assert ann.registration in kept, "the search does look at the right rows"
+    assert ann.registration in kept, "the search covers the right rows"
     assert "$argon2id$" in kept
 
 

@@ -183,7 +183,7 @@ def test_recipient_gets_one_email_a_minute_in_any_spelling(service):
     assert [answer.status_code for answer in answers] == [202, 202]
     assert len(service.mailbox()) == 1
     service.actor("bob").register()
-    assert len(service.mailbox("bob@example.org")) == 1, "another address is another address"
+    assert len(service.mailbox("bob@example.org")) == 1, "another email address has its own limit"
 
 
 def test_existing_account_email_is_sent_once_a_minute(service):

@@ -97,10 +97,10 @@ class Scenario:
 
     # Resources, created for each request.
 
-    def session_of(self, actor: Actor) -> Names:
+    def create_session(self, actor: Actor) -> Names:
         return {"session_id": self._log_in_elsewhere(actor).tokens["session_id"]}
 
-    def suspicious_session_of(self, actor: Actor) -> Names:
+    def create_suspicious_session(self, actor: Actor) -> Names:
         other_client = self._log_in_elsewhere(actor)
         names = {"session_id": other_client.tokens["session_id"]}
         assert (
@@ -111,7 +111,7 @@ class Scenario:
         )
         return names
 
-    def device_of(self, actor: Actor) -> Names:
+    def create_device(self, actor: Actor) -> Names:
         other_client = self._log_in_elsewhere(actor, remember_device=True)
         return {
             "device_id": other_client.get("/v1/devices", token=other_client.access).json["items"][
@@ -119,10 +119,10 @@ class Scenario:
             ]["id"]
         }
 
-    def key_of(self, actor: Actor) -> Names:
+    def create_key_id(self, actor: Actor) -> Names:
         return {"key_id": self.key(self._log_in_elsewhere(actor))["id"]}
 
-    def device_login_of(self, actor: Actor) -> Names:
+    def create_claimed_device_login(self, actor: Actor) -> Names:
         """Start a device login that the account has claimed and not decided."""
         device_login = (
             self.service.actor("box").post("/v1/login-sessions", {"client_name": "box"}).json
@@ -142,10 +142,10 @@ class Scenario:
             "user_code": device_login["user_code"],
         }
 
-    def account_of(self, actor: Actor) -> Names:
+    def get_account_names(self, actor: Actor) -> Names:
         return {"account_id": actor.tokens["account"]["id"], "role": "clerk"}
 
-    def managed_by(self, actor: Actor) -> Names:
+    def create_managed_resource(self, actor: Actor) -> Names:
         """Create a list that the account manages, with one more member."""
         resource_id, member = f"{next(self._numbers)}", self.boss.tokens["account"]["id"]
         for account_id, level in ((actor.tokens["account"]["id"], "manager"), (member, "member")):
@@ -170,25 +170,25 @@ class Case:
     ends_session: bool = False
 
 
-def level(_: Names) -> Any:
+def build_level_body(_: Names) -> Any:
     return {"level": "member"}
 
 
-def question(names: Names) -> Any:
+def build_check_body(names: Names) -> Any:
     return {"checks": [{"account_id": names["account_id"], "role": "admin"}]}
 
 
-def code(names: Names) -> Any:
+def build_code_body(names: Names) -> Any:
     return {"user_code": names["user_code"]}
 
 
 SESSION, DEVICE_LOGIN, DEVICE, KEY, ACCOUNT, LIST = (
-    Scenario.session_of,
-    Scenario.device_login_of,
-    Scenario.device_of,
-    Scenario.key_of,
-    Scenario.account_of,
-    Scenario.managed_by,
+    Scenario.create_session,
+    Scenario.create_claimed_device_login,
+    Scenario.create_device,
+    Scenario.create_key_id,
+    Scenario.get_account_names,
+    Scenario.create_managed_resource,
 )
 MEMBER = "/v1/memberships/<resource>/<resource_id>/<account_id>"
 # Every other route answers 200 here. 400 and 422 also mean access: only the body is wrong.
@@ -203,11 +203,13 @@ CASES = {
     "DELETE /v1/sessions/<session_id>": Case(204, resource=SESSION),
     "POST /v1/sessions/<session_id>/suspicious": Case(204, resource=SESSION),
     "DELETE /v1/sessions/<session_id>/suspicious": Case(
-        204, resource=Scenario.suspicious_session_of
+        204, resource=Scenario.create_suspicious_session
     ),
     "POST /v1/login-sessions/claim": Case(422),
     "GET /v1/login-sessions/<login_session_id>": Case(resource=DEVICE_LOGIN),
-    "POST /v1/login-sessions/<login_session_id>/approve": Case(body=code, resource=DEVICE_LOGIN),
+    "POST /v1/login-sessions/<login_session_id>/approve": Case(
+        body=build_code_body, resource=DEVICE_LOGIN
+    ),
     "POST /v1/login-sessions/<login_session_id>/deny": Case(resource=DEVICE_LOGIN),
     "POST /v1/login-sessions/<login_session_id>/suspicious": Case(resource=DEVICE_LOGIN),
     "DELETE /v1/devices/<device_id>": Case(204, resource=DEVICE),
@@ -217,9 +219,9 @@ CASES = {
     "POST /v1/api-keys/<key_id>/rotate": Case(resource=KEY),
     "DELETE /v1/api-keys/<key_id>": Case(204, resource=KEY),
     "GET /v1/accounts/<account_id>/roles": Case(resource=ACCOUNT),
-    "POST /v1/roles/check": Case(body=question, resource=ACCOUNT),
+    "POST /v1/roles/check": Case(body=build_check_body, resource=ACCOUNT),
     "GET /v1/memberships/<resource>/<resource_id>": Case(resource=LIST),
-    f"PUT {MEMBER}": Case(204, body=level, resource=LIST),
+    f"PUT {MEMBER}": Case(204, body=build_level_body, resource=LIST),
     f"DELETE {MEMBER}": Case(204, resource=LIST),
     "PUT /v1/accounts/<account_id>/roles/<role>": Case(204, resource=ACCOUNT),
     "DELETE /v1/accounts/<account_id>/roles/<role>": Case(204, resource=ACCOUNT),
@@ -253,7 +255,7 @@ class Caller:
     spelling: str = BEARER
     scope: str = ""
 
-    def ask(self, route: str, names: Names) -> Any:
+    def send(self, route: str, names: Names) -> Any:
         method, _, rule = route.partition(" ")
         path = re.sub(
             r"<(?:path:)?(\w+)>",
@@ -271,7 +273,7 @@ class Caller:
         return self.actor.call(method, path, headers=self.headers, **body)
 
 
-def bearer(token: str) -> dict[str, str]:
+def build_bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
@@ -286,23 +288,23 @@ class Callers:
             row: [scenario.sign_in("ann"), scenario.sign_in("chief", "admin")]
             for row in for_the_row
         }
-        self.invalid = [Caller("an old token", later[""][0], bearer(later[""][0].access))]
+        self.invalid = [Caller("an old token", later[""][0], build_bearer(later[""][0].access))]
         scenario.service.clock.push(minutes=6)
         scenario.boss.login()
-        self._sessions = {row: self._signed_in(*later[row]) for row in for_the_row}
+        self._sessions = {row: self._build_callers(*later[row]) for row in for_the_row}
         self.owners = scenario.sign_in("keeper", "admin", "clerk"), scenario.sign_in("simple")
         self.invalid += self._list_invalid()
         self.keys = list(self._list_keys())
 
-    def sessions(self, row: str) -> dict[str, Caller]:
+    def get_sessions(self, row: str) -> dict[str, Caller]:
         """Return the sessions by column, with separate accounts for rows that end the session."""
         return self._sessions.get(row, self._sessions[""])
 
     def list_all(self) -> Iterator[Caller]:
-        yield from (self.none, *self.invalid, *self.sessions("").values())
+        yield from (self.none, *self.invalid, *self.get_sessions("").values())
         yield from self.keys[: len((HEADER, BEARER, EXCHANGED))]
 
-    def _signed_in(self, ann: Actor, chief: Actor) -> dict[str, Caller]:
+    def _build_callers(self, ann: Actor, chief: Actor) -> dict[str, Caller]:
         for actor in (ann, chief):
             answer = actor.refresh()
             assert answer.status_code == 200
@@ -315,7 +317,8 @@ class Callers:
             "narrow": self.scenario.sign_in("clerk", "admin", "clerk", scope="orders:read"),
         }
         return {
-            column: Caller(column, actor, bearer(actor.access)) for column, actor in actors.items()
+            column: Caller(column, actor, build_bearer(actor.access))
+            for column, actor in actors.items()
         }
 
     def _list_invalid(self) -> Iterator[Caller]:
@@ -340,15 +343,15 @@ class Callers:
             "X-Auth-Identity"
         ]
         assert identity
-        yield Caller("a token of a disabled account", disabled, bearer(disabled.access))
+        yield Caller("a token of a disabled account", disabled, build_bearer(disabled.access))
         yield Caller("a key of a disabled account", disabled, {HEADER: of_disabled}, HEADER)
-        yield Caller("a token of a session that ended", gone, bearer(gone.access))
-        yield Caller("a key that was deleted", keeper, bearer(deleted["key"]))
+        yield Caller("a token of a session that ended", gone, build_bearer(gone.access))
+        yield Caller("a key that was deleted", keeper, build_bearer(deleted["key"]))
         yield Caller(
             "a key that was deleted, in its header", keeper, {HEADER: deleted["key"]}, HEADER
         )
-        yield Caller("a refresh token", live, bearer(live.tokens["refresh_token"]))
-        yield Caller("an administrator's identity for an upstream", keeper, bearer(identity))
+        yield Caller("a refresh token", live, build_bearer(live.tokens["refresh_token"]))
+        yield Caller("an administrator's identity for an upstream", keeper, build_bearer(identity))
         yield Caller("an access token as a key", live, {HEADER: live.access}, HEADER)
 
     def _list_keys(self) -> Iterator[Caller]:
@@ -364,8 +367,8 @@ class Callers:
             token = actor.call("POST", "/oauth/token", data=client).json["access_token"]
             for spelling, headers in (
                 (HEADER, {HEADER: key["key"]}),
-                (BEARER, bearer(key["key"])),
-                (EXCHANGED, bearer(token)),
+                (BEARER, build_bearer(key["key"])),
+                (EXCHANGED, build_bearer(token)),
             ):
                 yield Caller(
                     f"{actor.username}'s key for {scope or 'nothing'} as {spelling}",
@@ -449,7 +452,7 @@ class RowCheck:
     wrong: list[tuple[str, str, str, str]] = field(default_factory=list)
 
     def check_one(self, caller: Caller, what: str, names: Names, expected: str) -> Any:
-        answer = caller.ask(self.row.route, names)
+        answer = caller.send(self.row.route, names)
         self._compare(caller, what, expected, name_response(answer, self.case.passes))
         return answer
 
@@ -458,7 +461,7 @@ class RowCheck:
         answer = self.check_one(caller, "of another account", self.theirs, expected)
         if not self.theirs:
             return
-        unknown = caller.ask(
+        unknown = caller.send(
             self.row.route, {name: UNKNOWN.get(name, value) for name, value in self.theirs.items()}
         )
         if expected != "yes":
@@ -488,7 +491,7 @@ def test_each_caller_gets_the_answer_in_the_table(callers, row):
         check.check_one(caller, "of its owner", owned[caller.actor.username], expected)
         if check.theirs and caller.spelling == HEADER:
             check.check_other(caller, expected)
-    for column, caller in callers.sessions(row.route).items():
+    for column, caller in callers.get_sessions(row.route).items():
         if check.theirs:
             check.check_other(caller, row.get_for_other(column))
         # Last, because this request can end the caller's own session.
@@ -500,7 +503,7 @@ def test_each_caller_gets_the_answer_in_the_table(callers, row):
         )
     if row.others == "404":
         check.check_one(
-            Caller("carol", carol, bearer(carol.access)),
+            Caller("carol", carol, build_bearer(carol.access)),
             "own resource afterwards",
             check.theirs,
             "yes",
@@ -510,8 +513,8 @@ def test_each_caller_gets_the_answer_in_the_table(callers, row):
 
 @pytest.mark.parametrize("route", PUBLIC)
 def test_public_routes_answer_every_caller_alike(callers, route):
-    first = normalize_response(callers.none.ask(route, {}))
+    first = normalize_response(callers.none.send(route, {}))
     assert first[0] in {200, 202, 302, 400, 404, 422}
     assert {
-        caller.name: normalize_response(caller.ask(route, {})) for caller in callers.list_all()
+        caller.name: normalize_response(caller.send(route, {})) for caller in callers.list_all()
     } == dict.fromkeys((caller.name for caller in callers.list_all()), first)

@@ -206,7 +206,7 @@ def test_production_serves_without_the_dev_mailbox_and_docs(tmp_path):
             live.call("GET", path, headers=host)[0]
             for path in ("/dev/mailbox", "/docs", "/openapi.json")
         ] == [404] * 3
-        assert live.call("GET", "/v1/methods")[0] == 400, "loopback is no name of it"
+        assert live.call("GET", "/v1/methods")[0] == 400, "loopback is not a trusted host"
         assert "your mail" not in live.log.read_text()
     finally:
         assert live.stop() == 0
@@ -372,5 +372,5 @@ def test_server_output_contains_no_secret(live):
     live.call("POST", "/v1/login", {"username": "ann", "password": "a password that nobody has"})
     output = live.log.read_text()
     assert "a password that nobody has" not in output
-    assert os.fspath(live.log.parent) not in output, "nor where its database lies"
+    assert os.fspath(live.log.parent) not in output, "the output does not contain the database path"
     assert all(json.loads(line) for line in output.splitlines() if line.startswith("{"))

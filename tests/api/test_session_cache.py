@@ -203,11 +203,11 @@ def test_cached_status_is_not_trusted_when_the_watcher_is_silent(
 
 
 def test_without_redis_everything_works(make_service, database_url):
-    lonely = make_service(database_url, redis_url="redis://127.0.0.1:1/0").actor("bob")
-    lonely.sign_in()
-    assert lonely.whoami().status_code == 200
-    assert lonely.logout().status_code == 204
-    assert lonely.whoami().status_code == 401
+    bob = make_service(database_url, redis_url="redis://127.0.0.1:1/0").actor("bob")
+    bob.sign_in()
+    assert bob.whoami().status_code == 200
+    assert bob.logout().status_code == 204
+    assert bob.whoami().status_code == 401
 
 
 def test_warm_check_includes_roles_and_a_grant_applies_at_once(service, ann, server):

@@ -94,7 +94,7 @@ class Doorward(RuleBasedStateMachine):
         self.dead_accesses: list[str] = []  # from before a change: no session knows them
 
     @initialize()
-    def begin(self) -> None:
+    def reset_state(self) -> None:
         self.service.units.limiter.reset()  # a recipient gets one email a minute
         with self.service.open_database() as db:
             for table in TABLES:
@@ -152,14 +152,12 @@ class Doorward(RuleBasedStateMachine):
     )
     def log_in(self, name: str, password: str, by_address: bool) -> None:
         person = self.people[name]
-        somewhere = person.actor.from_another_address()  # not throttled: other tests cover delays
-        answer = somewhere.login(
-            username=somewhere.email if by_address else name, password=password
-        )
+        client = person.actor.from_another_address()  # not throttled: other tests cover delays
+        answer = client.login(username=client.email if by_address else name, password=password)
         assert answer.status_code == (200 if password == person.password else 401)
         if answer.status_code == 200:
             self.logins.append(Login(name, self.now))
-            self.note(self.logins[-1], answer.json)
+            self.record_tokens(self.logins[-1], answer.json)
 
     @precondition(lambda self: self.logins)
     @rule(data=st.data())
@@ -178,8 +176,10 @@ class Doorward(RuleBasedStateMachine):
         path = "/v1/logout-all" if everywhere else "/v1/logout"
         token, _ = login.refreshes[-1]
         access, made = login.accesses[-1]
-        good = self.lives(login) if by_refresh else self.lives(login) and self.now - made < ACCESS
-        answer = self.nobody().post(
+        good = (
+            self.is_live(login) if by_refresh else self.is_live(login) and self.now - made < ACCESS
+        )
+        answer = self.create_client().post(
             path,
             {"refresh_token": token} if by_refresh else {},
             token=None if by_refresh else access,
@@ -188,7 +188,7 @@ class Doorward(RuleBasedStateMachine):
         if not good:
             return
         if everywhere:
-            self.end_all(login.owner)
+            self.end_sessions(login.owner)
         login.alive = False
 
     @precondition(lambda self: self.logins)
@@ -196,16 +196,16 @@ class Doorward(RuleBasedStateMachine):
         data=st.data(),
         old=st.sampled_from(PASSWORDS),
         new=st.sampled_from(PASSWORDS),
-        knows=st.booleans(),
+        knows_password=st.booleans(),
     )
-    def change(self, data: Any, old: str, new: str, knows: bool) -> None:
+    def change(self, data: Any, old: str, new: str, knows_password: bool) -> None:
         login = data.draw(st.sampled_from(self.logins))
         person = self.people[login.owner]
-        old = person.password if knows else old
+        old = person.password if knows_password else old
         access, made = login.accesses[-1]
         body = {"old_password": old, "new_password": new}
-        answer = self.nobody().post("/v1/password/change", body, token=access)
-        if not (self.lives(login) and self.now - made < ACCESS):
+        answer = self.create_client().post("/v1/password/change", body, token=access)
+        if not (self.is_live(login) and self.now - made < ACCESS):
             expected = 401
         elif old == new:
             expected = 422
@@ -215,21 +215,21 @@ class Doorward(RuleBasedStateMachine):
         if expected != 200:
             return
         person.password = new
-        self.end_all(login.owner)
+        self.end_sessions(login.owner)
         login.alive = True
         login.replaced += [token for token, _ in login.refreshes]
         self.dead_accesses += [token for token, _ in login.accesses]
         login.refreshes, login.accesses = [], []
-        self.note(login, answer.json)
+        self.record_tokens(login, answer.json)
 
     @rule(name=st.sampled_from(NAMES), by_address=st.booleans())
-    def forgot(self, name: str, by_address: bool) -> None:
+    def request_password_reset(self, name: str, by_address: bool) -> None:
         person = self.people[name]
         self.service.units.limiter.reset()
-        before = self.mailed(person)
+        before = self.count_reset_emails(person)
         identifier = {"email": person.actor.email} if by_address else {"username": name}
-        assert self.nobody().forgot(**identifier).status_code == 202
-        assert self.mailed(person) == before + bool(person.password)
+        assert self.create_client().request_password_reset(**identifier).status_code == 202
+        assert self.count_reset_emails(person) == before + bool(person.password)
         if person.password:
             person.resets = [(token, mailed, False) for token, mailed, _ in person.resets]
             person.resets.append((person.actor.get_reset_token(), self.now, True))
@@ -242,14 +242,14 @@ class Doorward(RuleBasedStateMachine):
         )
         token, mailed, good = data.draw(st.sampled_from(person.resets[-3:]))
         good = good and self.now - mailed < RESET
-        answer = self.nobody().reset(new, token=token)
+        answer = self.create_client().reset(new, token=token)
         assert answer.status_code == (204 if good else 400)
         if good:
             person.password = new
-            self.end_all(person.actor.username)
+            self.end_sessions(person.actor.username)
 
     @rule(seconds=st.sampled_from([10, 60, 200, 1000, 86400, 10 * 86400]))
-    def time_passes(self, seconds: int) -> None:
+    def advance_clock(self, seconds: int) -> None:
         self.service.clock.push(seconds=seconds)
         self.now += seconds
         for person in self.people.values():
@@ -259,16 +259,16 @@ class Doorward(RuleBasedStateMachine):
     # Invariants.
 
     @invariant()
-    def what_must_work_works_and_nothing_else(self) -> None:
+    def check_all_credentials(self) -> None:
         for login in self.logins[-4:]:
             for access, made in login.accesses[-2:]:
-                good = self.lives(login) and self.now - made < ACCESS
-                assert self.nobody().whoami(access).status_code == (200 if good else 401)
+                good = self.is_live(login) and self.now - made < ACCESS
+                assert self.create_client().whoami(access).status_code == (200 if good else 401)
         for access in self.dead_accesses[-3:]:
-            assert self.nobody().whoami(access).status_code == 401
+            assert self.create_client().whoami(access).status_code == 401
         for person in self.people.values():
             for token, mailed, good in person.resets[-2:]:
-                status = self.nobody().get(f"/reset/{token}").status_code
+                status = self.create_client().get(f"/reset/{token}").status_code
                 assert status == (200 if good and self.now - mailed < RESET else 400)
 
     def teardown(self) -> None:
@@ -289,24 +289,24 @@ class Doorward(RuleBasedStateMachine):
 
     # The model.
 
-    def nobody(self) -> Actor:
+    def create_client(self) -> Actor:
         return self.service.actor("x")
 
-    def mailed(self, person: Person) -> int:
+    def count_reset_emails(self, person: Person) -> int:
         return len(
             [mail for mail in self.service.mailbox(person.actor.email) if "/reset/" in mail["text"]]
         )
 
-    def note(self, login: Login, tokens: dict[str, Any]) -> None:
+    def record_tokens(self, login: Login, tokens: dict[str, Any]) -> None:
         if not login.refreshes or login.refreshes[-1][0] != tokens["refresh_token"]:
             login.refreshes.append((tokens["refresh_token"], self.now))
         login.accesses.append((tokens["access_token"], self.now))
 
-    def lives(self, login: Login) -> bool:
+    def is_live(self, login: Login) -> bool:
         used = max(came for _, came in login.refreshes) if login.refreshes else login.began
         return login.alive and self.now - used < IDLE and self.now - login.began < ABSOLUTE
 
-    def end_all(self, name: str) -> None:
+    def end_sessions(self, name: str) -> None:
         for login in self.logins:
             if login.owner == name:
                 login.alive = False
@@ -314,9 +314,9 @@ class Doorward(RuleBasedStateMachine):
         person.resets = [(token, mailed, False) for token, mailed, _ in person.resets]
 
     def check_refresh(self, login: Login, token: str) -> None:
-        answer = self.nobody().refresh(token)
+        answer = self.create_client().refresh(token)
         tokens = [each for each, _ in login.refreshes]
-        if token in login.replaced or not self.lives(login):
+        if token in login.replaced or not self.is_live(login):
             assert answer.status_code == 400
             return
         age = len(tokens) - 1 - tokens.index(token)
@@ -324,9 +324,9 @@ class Doorward(RuleBasedStateMachine):
             assert answer.status_code == 200
             if age:
                 assert answer.json["refresh_token"] == tokens[-1]
-            self.note(login, answer.json)
+            self.record_tokens(login, answer.json)
             return
-        assert answer.status_code == 400, "it was used up: somebody has a copy"
+        assert answer.status_code == 400, "a used token was reused, so it was copied"
         login.alive = False
 
 

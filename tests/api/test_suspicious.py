@@ -10,7 +10,7 @@ from tests.authorization import get_account_id, sign_in_with_role
 
 
 def sign_in_twice(service) -> tuple[Actor, Actor]:
-    """A user signed in at home and elsewhere."""
+    """Return a user with two sessions from different IP addresses."""
     ann = service.actor().sign_in()
     other = ann.from_another_address(agent="elsewhere/1")
     assert other.login(device_name="a phone").status_code == 200

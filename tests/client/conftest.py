@@ -48,14 +48,14 @@ class Person:
     def client(self, **options) -> Doorward:
         return Doorward(self.live.url, **options)
 
-    def logged_in(self, **options) -> Doorward:
+    def log_in(self, **options) -> Doorward:
         client = self.client()
         client.login.with_password(self.name, self.password, **options)
         return client
 
     def approve(self, user_code: str, *, word: str = "approve") -> int:
         """Approve a device login on another device, and return the status."""
-        headers = {"Authorization": f"Bearer {self.logged_in().token}"}
+        headers = {"Authorization": f"Bearer {self.log_in().token}"}
         status, claimed = self.live.call(
             "POST", "/v1/login-sessions/claim", {"user_code": user_code}, headers
         )
@@ -110,6 +110,6 @@ def fake_server():
         one.stop()
 
 
-def environment(**more: str) -> dict[str, str]:
+def build_environment(**more: str) -> dict[str, str]:
     """Return the environment of a process that uses the client."""
     return {**os.environ, "PYTHONPATH": str(SOURCES), **more}

@@ -74,7 +74,7 @@ class FakeServer:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 outer.ports.append(self.client_address[1])
                 outer.seen.append((self.command, self.path, dict(self.headers), body))
-                reply = outer.next(self.path)
+                reply = outer.get_reply(self.path)
                 if callable(reply):
                     reply = reply(f"{self.headers} {body.decode()}")
                 if isinstance(reply, str):
@@ -83,7 +83,7 @@ class FakeServer:
                 self.send_response_only(reply.status)
                 headers = {
                     "Content-Type": "application/json",
-                    "Date": formatdate(outer.now(), usegmt=True),
+                    "Date": formatdate(outer.get_time(), usegmt=True),
                     **reply.headers,
                 }
                 for name, value in {**headers, "Content-Length": str(len(reply.content))}.items():
@@ -107,16 +107,16 @@ class FakeServer:
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
 
-    def now(self) -> float:
+    def get_time(self) -> float:
         import time
 
         return time.time() + self.skew
 
-    def next(self, path: str) -> Reply | str:
+    def get_reply(self, path: str) -> Reply | str:
         replies = self.routes.get(path.partition("?")[0], self.answers)
         return replies.pop(0) if len(replies) > 1 else replies[0]
 
-    def headers_of(self, name: str) -> list[str]:
+    def list_headers(self, name: str) -> list[str]:
         return [
             value
             for _, _, headers, _ in self.seen

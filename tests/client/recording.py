@@ -51,7 +51,7 @@ class Recording:
         if not self.shots or self.shots[-1][1] != shot:
             self.shots.append((time.monotonic(), shot))
 
-    def frames(self) -> list[tuple[float, Screenshot]]:
+    def list_frames(self) -> list[tuple[float, Screenshot]]:
         """Return the screens with their duration, without those shown only for a moment."""
         ends = [*(at for at, _ in self.shots[1:]), self.shots[-1][0] + LAST_SCREEN_SECONDS]
         lasting = [(end - at, shot) for (at, shot), end in zip(self.shots, ends, strict=True)]
@@ -73,12 +73,12 @@ class Drawing:
     def __init__(self) -> None:
         self.lines: dict[tuple[Char, ...], str] = {}
 
-    def frame(self, shot: Screenshot) -> str:
+    def render_frame(self, shot: Screenshot) -> str:
         rows, cursor = shot
         parts = [
             f'<use href="#{self._line(row)}" y="{y * HEIGHT:g}"/>'
             for y, row in enumerate(rows)
-            if _drawn(row)
+            if _is_drawn(row)
         ]
         if cursor:
             x, y = cursor
@@ -87,14 +87,14 @@ class Drawing:
             )
         return "".join(parts)
 
-    def defined(self) -> str:
+    def render_definitions(self) -> str:
         return "".join(f'<g id="{name}">{_line(row)}</g>' for row, name in self.lines.items())
 
     def _line(self, row: tuple[Char, ...]) -> str:
         return self.lines.setdefault(row, f"l{len(self.lines)}")
 
 
-def _drawn(row: tuple[Char, ...]) -> bool:
+def _is_drawn(row: tuple[Char, ...]) -> bool:
     return any(char.data != " " or char.bg != "default" for char in row)
 
 
@@ -129,12 +129,14 @@ def _line(row: tuple[Char, ...]) -> str:
     return "".join(parts)
 
 
-def svg(frames: list[tuple[float, Screenshot]]) -> str:
+def render_svg(frames: list[tuple[float, Screenshot]]) -> str:
     """Return a strip of frames that CSS moves. With reduced motion, it shows the last frame."""
     drawing, total, at = Drawing(), sum(seconds for seconds, _ in frames), 0.0
     steps, strip = [], []
     for index, (seconds, shot) in enumerate(frames):
-        strip.append(f'<g transform="translate({index * SIZE[0]:g} 0)">{drawing.frame(shot)}</g>')
+        strip.append(
+            f'<g transform="translate({index * SIZE[0]:g} 0)">{drawing.render_frame(shot)}</g>'
+        )
         steps.append(f"{at / total:.3%} {{ transform: translateX({-index * SIZE[0]:g}px) }}")
         at += seconds
     last = f"translate({-(len(frames) - 1) * SIZE[0]:g} 0)"
@@ -144,7 +146,7 @@ def svg(frames: list[tuple[float, Screenshot]]) -> str:
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIZE[0]:g} {SIZE[1]:g}" width="{SIZE[0]:g}" height="{SIZE[1]:g}" role="img">'
-        f"<title>{TITLE}</title><style>{STYLE}{motion}</style><defs>{drawing.defined()}</defs>"
+        f"<title>{TITLE}</title><style>{STYLE}{motion}</style><defs>{drawing.render_definitions()}</defs>"
         f'<rect width="100%" height="100%" rx="8" fill="#0d1117"/><svg x="{MARGIN:g}" y="{MARGIN:g}" width="{COLUMNS * WIDTH:g}" height="{LINES * HEIGHT:g}">'
         f'<g class="film" transform="{last}">{"".join(strip)}</g></svg></svg>\n'
     )
@@ -175,7 +177,7 @@ def record_session(live: LiveServer, folder: Path) -> Recording:
     )
     ann = register_ann(live)
 
-    def type_(line: str) -> None:
+    def type_text(line: str) -> None:
         for start in range(0, len(line), 3):
             shell.type(line[start : start + 3])
             shell.wait_for(re.escape(line[: start + 3].rstrip()) + "$")
@@ -185,14 +187,14 @@ def record_session(live: LiveServer, folder: Path) -> Recording:
 
     shell.wait_for(PROMPT)
     time.sleep(0.8)
-    type_('doorward login --device --message "nightly backup"')
+    type_text('doorward login --device --message "nightly backup"')
     code = shell.wait_for(r"Enter: (\S+)")[1]
     shell.wait_for(r"9:58 left")
     approve(ann, code)
     shell.wait_for(r"unless you use it[\s\S]*\$$")
     time.sleep(1)
     for line in ("clear; doorward whoami", "doorward sessions", "doorward logout"):
-        type_(line)
+        type_text(line)
         time.sleep(1)
         shell.wait_for(PROMPT)
         time.sleep(1)
@@ -211,7 +213,7 @@ def register_ann(live: LiveServer) -> Person:
 
 
 def approve(person: Person, code: str) -> None:
-    headers = {"Authorization": f"Bearer {person.logged_in(device_name='phone').token}"}
+    headers = {"Authorization": f"Bearer {person.log_in(device_name='phone').token}"}
     claimed = person.live.call("POST", "/v1/login-sessions/claim", {"user_code": code}, headers)[1]
     person.live.call(
         "POST", f"/v1/login-sessions/{claimed['id']}/approve", {"user_code": code}, headers
@@ -231,8 +233,8 @@ def main() -> None:
     finally:
         live.stop()
         shutil.rmtree(folder)
-    frames = film.frames()
-    TARGET.write_text(svg(frames))
+    frames = film.list_frames()
+    TARGET.write_text(render_svg(frames))
     sys.stdout.write(
         f"{TARGET.relative_to(ROOT)}: {len(frames)} screens, {TARGET.stat().st_size // 1024} KiB\n"
     )

@@ -12,7 +12,7 @@ URL = "https://auth.example.com"
 LATER = datetime.now(UTC) + timedelta(hours=1)
 
 
-def kept(name: str, *, minutes: float = 60, **more) -> AuthSession:
+def build_session(name: str, *, minutes: float = 60, **more) -> AuthSession:
     return AuthSession(
         Secret(f"token-of-{name}"),
         datetime.now(UTC) + timedelta(minutes=minutes),

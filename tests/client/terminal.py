@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pyte
 
-from tests.client.conftest import environment
+from tests.client.conftest import build_environment
 from tests.postgres import terminate_with_parent
 
 PATIENCE = 30  # seconds
@@ -50,7 +50,7 @@ class Terminal:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env=environment(
+            env=build_environment(
                 **{"TERM": "xterm", "DISPLAY": ":0", "SSH_CONNECTION": "", "NO_COLOR": "", **env}
             ),
             start_new_session=True,

@@ -27,7 +27,7 @@ NEW = "another battery staple horse"
 @pytest.fixture
 def stored_client(ann, monkeypatch) -> Doorward:
     """A client of ann whose session is in the store."""
-    client = ann.logged_in(device_name="attic")
+    client = ann.log_in(device_name="attic")
     client.session.to_store()
     monkeypatch.setenv("DOORWARD_URL", ann.live.url)
     return client
@@ -170,7 +170,7 @@ def test_logout_removes_the_session(ann, stored_client, store):
 
 
 def test_logout_all_ends_other_sessions(ann, stored_client):
-    other = ann.logged_in()
+    other = ann.log_in()
     assert run_doorward("logout", "--all").code == 0
     with pytest.raises(Exception, match="Log in again"):
         other.validate()
@@ -206,7 +206,7 @@ def test_whoami_has_three_formats(ann, stored_client):
 
 
 def test_sessions_are_listed_and_revoked(ann, stored_client):
-    other = ann.logged_in(device_name="a device " + "of a very long name " * 2)
+    other = ann.log_in(device_name="a device " + "of a very long name " * 2)
     table = run_doorward("sessions")
     assert max(map(len, table.out.splitlines())) <= 80
     assert re.search(
@@ -284,7 +284,7 @@ def test_hostile_names_do_not_control_the_terminal(fake_server):
 
 
 def test_end_others_keeps_this_session(ann, stored_client):
-    ann.logged_in()
+    ann.log_in()
     assert run_doorward("sessions", "end-others").code == 0
     assert [one["id"] for one in run_doorward("sessions", "-o", "json").json] == [
         stored_client.session.session_id
@@ -359,14 +359,14 @@ def test_reauthentication_without_terminal_says_what_to_do(stored_client, live):
 
 
 def test_piped_password_change_keeps_the_session(ann, stored_client):
-    other = ann.logged_in()
+    other = ann.log_in()
     result = run_doorward("password", "change", "--stdin", stdin=f"{PASSWORD}\n{NEW}\n{NEW}\n")
     assert (result.code, result.out) == (0, ""), result.err
     assert run_doorward("whoami").code == 0
     with pytest.raises(Exception, match="Log in again"):
         other.validate()
     ann.password = NEW
-    assert ann.logged_in().logged_in
+    assert ann.log_in().logged_in
 
 
 def test_generated_password_is_printed_once(ann, stored_client):
@@ -379,7 +379,7 @@ def test_generated_password_is_printed_once(ann, stored_client):
     ) == (0, True), result.err
     ann.password = result.out.strip()
     assert ann.password not in result.err
-    assert ann.logged_in().logged_in
+    assert ann.log_in().logged_in
 
 
 def test_generated_password_is_printed_before_the_change(fake_server):
@@ -453,7 +453,7 @@ def test_token_is_the_only_output_and_valid(stored_client, live):
 def test_doorward_token_is_used_only_for_its_service(
     ann, stored_client, live, fake_server, monkeypatch
 ):
-    other = ann.logged_in()
+    other = ann.log_in()
     monkeypatch.setenv("DOORWARD_TOKEN", other.token)
     assert run_doorward("token").out.strip() == other.token
     assert run_doorward("whoami", "-o", "json").json["session_id"] == other.session.session_id
@@ -530,7 +530,7 @@ def test_status_shows_every_service(ann, stored_client, live):
         run_doorward("status", "-o", "json", "--user", ann.name, DOORWARD_URL=None).json["url"]
         == live.url
     )
-    ann.logged_in().logout_all()
+    ann.log_in().logout_all()
     over = run_doorward("status", DOORWARD_URL=None)
     assert (over.code, over.err.splitlines()[0]) == (
         3,
@@ -626,7 +626,7 @@ def test_malformed_store_is_renamed_and_reported(stored_client, store):
 
 
 def test_session_revoked_elsewhere_is_reported(ann, stored_client):
-    ann.logged_in().revoke_session(stored_client.session.session_id)
+    ann.log_in().revoke_session(stored_client.session.session_id)
     result = run_doorward("whoami")
     assert (result.code, result.out) == (3, "")
     assert result.err.endswith("Run: doorward login\n")
@@ -671,7 +671,7 @@ def test_session_that_cannot_be_stored_is_logged_out(fake_server, store):
 
 def test_users_are_selected_by_option_and_variable(ann, stored_client, live):
     bob = register_user(live)
-    client = bob.logged_in()
+    client = bob.log_in()
     client.session.to_store()
     assert run_doorward("whoami", "-o", "json", "--user", ann.name).json["username"] == ann.name
     assert run_doorward("whoami", "-o", "json", DOORWARD_USER=bob.name).json["username"] == bob.name

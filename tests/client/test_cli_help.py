@@ -22,7 +22,7 @@ from doorward.cli.formats import format_data
 from doorward.cli.groups import RootGroup
 from doorward.cli.main import VARIABLES, cli
 from doorward.cli.tables import format_columns, format_pairs
-from tests.client.conftest import environment
+from tests.client.conftest import build_environment
 from tests.client.run_cli import run_doorward
 from tests.client.terminal import COMMAND
 from tests.live import ROOT
@@ -46,7 +46,9 @@ def test_help_fits_80_columns(words):
     command = ALL[words]
     page = run_doorward(*words, "--help", COLUMNS="200").out
     assert max(map(len, page.splitlines())) <= 80, page
-    assert "..." not in page.replace("[ARGS]...", "").replace("COMMAND", ""), "a sentence is cut"
+    assert "..." not in page.replace("[ARGS]...", "").replace("COMMAND", ""), (
+        "a sentence is truncated"
+    )
     assert "\\b" not in page
     assert run_doorward(*words, "-h").out == run_doorward(*words, "--help").out
     narrow = run_doorward(*words, "--help", COLUMNS="40").out
@@ -339,7 +341,7 @@ def test_bash_completes(tmp_path, line, offered):
         ' [[ "$1" == *" " ]] && COMP_CWORD=$((COMP_CWORD + 1)); _doorward_completion doorward; printf "%s\\n" "${COMPREPLY[@]}"'
     )
     (tmp_path / "completion").write_text(run_doorward("completion", "bash").out)
-    env = environment(PATH=f"{tmp_path}:{os.environ['PATH']}")
+    env = build_environment(PATH=f"{tmp_path}:{os.environ['PATH']}")
     result = subprocess.run(
         ["bash", "-c", script, "-", line],
         env=env,

@@ -16,7 +16,7 @@ import pytest
 
 from doorward import Doorward
 from tests.actors import PASSWORD
-from tests.client.conftest import environment
+from tests.client.conftest import build_environment
 from tests.client.terminal import COMMAND, CTRL_C, Terminal
 
 CODE = r"Enter: ([B-Z]{4}-[B-Z]{4})"
@@ -63,7 +63,7 @@ def test_login_prompts_without_echoing_the_password(open_terminal, ann, live, st
 
 
 def test_reauthentication_prompts_for_the_password(open_terminal, ann, live):
-    client = ann.logged_in()
+    client = ann.log_in()
     client.session.to_store()
     with sqlite3.connect(live.database, timeout=10) as db:
         db.execute("UPDATE sessions SET auth_time = NULL WHERE id = ?", [client.session.session_id])
@@ -77,7 +77,7 @@ def test_reauthentication_prompts_for_the_password(open_terminal, ann, live):
 
 
 def test_new_password_is_confirmed(open_terminal, ann):
-    ann.logged_in().session.to_store()
+    ann.log_in().session.to_store()
     screen = open_terminal("password", "change")
     for question, answer in [
         ("Current password:$", PASSWORD),
@@ -93,7 +93,7 @@ def test_new_password_is_confirmed(open_terminal, ann):
     generated.type(f"{NEW}\n")
     assert generated.wait_for_exit() == 0
     ann.password = re.search(r"^\S{29}$", generated.text, re.MULTILINE)[0]
-    assert ann.logged_in().logged_in
+    assert ann.log_in().logged_in
 
 
 def test_ctrl_c_at_a_prompt_exits_with_130(open_terminal, ann):
@@ -223,7 +223,7 @@ def test_device_login_in_a_pipe(ann, live, store):
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment(DISPLAY=":0"),
+        env=build_environment(DISPLAY=":0"),
         text=True,
     )
     with process:
@@ -253,14 +253,14 @@ def test_device_login_in_a_pipe(ann, live, store):
 
 
 def test_closed_pipe_prints_no_traceback(ann, live):
-    ann.logged_in().session.to_store()
+    ann.log_in().session.to_store()
     reading, writing = os.pipe()
     os.close(reading)
     result = subprocess.run(
         [*COMMAND, "sessions", "--url", live.url],
         stdout=writing,
         stderr=subprocess.PIPE,
-        env=environment(),
+        env=build_environment(),
         text=True,
         timeout=20,
         check=False,
@@ -271,14 +271,14 @@ def test_closed_pipe_prints_no_traceback(ann, live):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_key_that_cannot_be_printed_is_reported(ann, live):
-    client = ann.logged_in()
+    client = ann.log_in()
     client.session.to_store()
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(
             [*COMMAND, "keys", "create", "nightly", "--url", live.url],
             stdout=full,
             stderr=subprocess.PIPE,
-            env=environment(),
+            env=build_environment(),
             text=True,
             timeout=20,
             check=False,
@@ -297,7 +297,7 @@ def test_help_is_fast_and_imports_no_http_library():
     )
     result = subprocess.run(
         [COMMAND[0], "-c", script],
-        env=environment(),
+        env=build_environment(),
         capture_output=True,
         text=True,
         timeout=20,

@@ -61,7 +61,7 @@ def test_documented_examples_run(ann, fake_server, tmp_path, monkeypatch):
     assert ann.name in printed
     assert "api_key" in printed
     assert (
-        api.headers_of("Authorization")
-        == [f"Bearer {api.headers_of('Authorization')[0].split()[1]}"] * 2
+        api.list_headers("Authorization")
+        == [f"Bearer {api.list_headers('Authorization')[0].split()[1]}"] * 2
     )
     assert not (tmp_path / "token").exists()

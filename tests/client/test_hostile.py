@@ -237,7 +237,7 @@ def test_compressed_response_is_not_decompressed(fake_server):
     )
     with pytest.raises(UnexpectedAnswer, match="instead of a JSON object"):
         Doorward(server.url).get_version()
-    assert server.headers_of("Accept-Encoding") == ["identity"]
+    assert server.list_headers("Accept-Encoding") == ["identity"]
 
 
 def test_silent_service_does_not_exceed_the_timeout():

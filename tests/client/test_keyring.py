@@ -19,7 +19,7 @@ from doorward import (
     environment,
 )
 from tests.client.run_cli import run_doorward
-from tests.client.store_entries import URL, kept
+from tests.client.store_entries import URL, build_session
 
 
 class Memory(KeyringBackend):
@@ -58,7 +58,7 @@ def memory_keyring(store, monkeypatch):
 
 
 def test_secrets_are_in_the_keyring_and_not_in_the_file(ann, store, memory_keyring):
-    client = ann.logged_in()
+    client = ann.log_in()
     client.session.to_store()
     token, text = client.token, store.read_text()
     assert token not in text
@@ -78,8 +78,8 @@ def test_secrets_are_in_the_keyring_and_not_in_the_file(ann, store, memory_keyri
 
 def test_session_with_unknown_expiry_is_found(store, memory_keyring, monkeypatch):
     sessions = InstanceAuthSessions.load()
-    sessions.insert(URL, "ann", kept("ann", minutes=1, refresh_token=Secret("rt")))
-    sessions.insert(URL, "bob", kept("bob", minutes=1))
+    sessions.insert(URL, "ann", build_session("ann", minutes=1, refresh_token=Secret("rt")))
+    sessions.insert(URL, "bob", build_session("bob", minutes=1))
     sessions.save()
     now = environment.get_now
     monkeypatch.setattr(environment, "get_now", lambda: now() + timedelta(minutes=2))
@@ -93,11 +93,11 @@ def test_session_with_unknown_expiry_is_found(store, memory_keyring, monkeypatch
 
 def test_secrets_move_from_the_file_to_the_keyring(store, memory_keyring):
     plain = InstanceAuthSessions.load(store)
-    plain.insert(URL, "ann", kept("ann"))
+    plain.insert(URL, "ann", build_session("ann"))
     plain.save()
     assert "token-of-ann" in store.read_text()
     sessions = InstanceAuthSessions.load()
-    sessions.insert(URL, "bob", kept("bob"))
+    sessions.insert(URL, "bob", build_session("bob"))
     sessions.save()
     assert "token-of" not in store.read_text()
     assert InstanceAuthSessions.load(store).find(URL, "ann").token.reveal() == "token-of-ann"
@@ -105,7 +105,7 @@ def test_secrets_move_from_the_file_to_the_keyring(store, memory_keyring):
 
 def test_locked_keyring_raises_without_fallback(store, memory_keyring):
     sessions = InstanceAuthSessions.load()
-    sessions.insert(URL, "ann", kept("ann"))
+    sessions.insert(URL, "ann", build_session("ann"))
     memory_keyring.locked = True
     with pytest.raises(StoreError, match="KeyringLocked") as refused:
         sessions.save()
@@ -121,7 +121,7 @@ class PlaintextKeyring(Memory):
 def test_missing_keyring_raises_without_fallback(store, memory_keyring, backend):
     keyring.set_keyring(backend())
     sessions = InstanceAuthSessions.load()
-    sessions.insert(URL, "ann", kept("ann"))
+    sessions.insert(URL, "ann", build_session("ann"))
     with pytest.raises(StoreError, match="no safe keyring"):
         sessions.save()
     result = run_doorward(
@@ -134,6 +134,6 @@ def test_missing_keyring_raises_without_fallback(store, memory_keyring, backend)
 def test_missing_keyring_package_is_named(store, memory_keyring, monkeypatch):
     monkeypatch.setitem(sys.modules, "keyring", None)
     sessions = InstanceAuthSessions.load()
-    sessions.insert(URL, "ann", kept("ann"))
+    sessions.insert(URL, "ann", build_session("ann"))
     with pytest.raises(StoreError, match=r"pip install 'doorward\[keyring\]'"):
         sessions.save()

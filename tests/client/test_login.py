@@ -78,8 +78,8 @@ def test_second_login_replaces_the_first_in_the_client(ann, live):
 
 
 def test_logout_ends_the_session(ann):
-    client = ann.logged_in()
-    token, other = client.token, ann.logged_in()
+    client = ann.log_in()
+    token, other = client.token, ann.log_in()
     client.logout()
     client.logout()
     assert not client.logged_in
@@ -91,7 +91,7 @@ def test_logout_ends_the_session(ann):
 
 
 def test_logout_all_ends_all_sessions(ann):
-    client, other = ann.logged_in(), ann.logged_in()
+    client, other = ann.log_in(), ann.log_in()
     client.logout_all()
     with pytest.raises(NotLoggedInError, match=r"^The session has ended\. Log in again\.$"):
         other.validate()
@@ -99,7 +99,7 @@ def test_logout_all_ends_all_sessions(ann):
 
 
 def test_logout_all_from_an_ended_session_raises(ann):
-    client, other = ann.logged_in(), ann.logged_in()
+    client, other = ann.log_in(), ann.log_in()
     other.revoke_session(client.session.session_id)
     for _ in range(2):
         with pytest.raises(NotLoggedInError, match="had ended before"):
@@ -145,7 +145,7 @@ def test_new_client_is_not_logged_in(ann):
 
 
 def test_api_key_grants_its_scopes(ann):
-    client = ann.logged_in()
+    client = ann.log_in()
     made = client.keys.create("robot", expires_in=3600)
     assert client.keys.list()[0].id == made.id
     robot = ann.client()
@@ -171,7 +171,7 @@ def test_api_key_grants_its_scopes(ann):
 
 
 def test_sessions_are_listed_and_revoked(ann):
-    client, other = ann.logged_in(device_name="desk"), ann.logged_in(device_name="attic")
+    client, other = ann.log_in(device_name="desk"), ann.log_in(device_name="attic")
     assert [one.device_name for one in client.list_sessions()] == ["attic", "desk"]
     client.revoke_session(other.session.session_id)
     assert [one.device_name for one in client.list_sessions()] == ["desk"]
@@ -180,7 +180,7 @@ def test_sessions_are_listed_and_revoked(ann):
 
 
 def test_password_change_keeps_this_session(ann):
-    client, other = ann.logged_in(), ann.logged_in()
+    client, other = ann.log_in(), ann.log_in()
     with pytest.raises(WrongPassword):
         client.change_password("not it at all, sorry", "another horse battery staple")
     with pytest.raises(InvalidInput) as refused:
@@ -198,7 +198,7 @@ def test_password_change_keeps_this_session(ann):
 def test_roles_and_levels_can_be_checked(ann):
     from doorward import RoleCheck
 
-    client = ann.logged_in()
+    client = ann.log_in()
     account = client.whoami().account_id
     assert client.list_roles() == ()
     assert client.list_roles(account, resource="list", id="7") == ()
@@ -248,7 +248,7 @@ def test_token_file_is_private_and_kept_up_to_date(ann, tmp_path):
     path = tmp_path / "token"
     path.write_text("older\n")
     path.chmod(0o666)
-    client = ann.logged_in()
+    client = ann.log_in()
     client.session.to_token_file(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     lines = path.read_text().splitlines()
@@ -266,7 +266,7 @@ def test_token_file_in_world_writable_folder_is_refused(ann, tmp_path):
     open_to_all = tmp_path / "all"
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
-    client = ann.logged_in()
+    client = ann.log_in()
     with pytest.raises(StoreError, match="Every user can write"):
         client.session.to_token_file(open_to_all / "token")
     assert list(open_to_all.iterdir()) == []
@@ -297,7 +297,7 @@ def test_token_file_for_plain_http_is_kept_up_to_date(fake_server, tmp_path, mon
 
 
 def test_token_file_of_an_api_key_has_two_lines(ann, tmp_path):
-    key = ann.logged_in().keys.create("robot").key
+    key = ann.log_in().keys.create("robot").key
     client = ann.client()
     client.login.with_api_key(key).to_token_file(tmp_path / "key")
     assert (tmp_path / "key").read_text().splitlines() == [ann.live.url, key.reveal()]

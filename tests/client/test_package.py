@@ -12,7 +12,7 @@ import tomllib
 import pytest
 
 import doorward
-from tests.client.conftest import SOURCES, environment
+from tests.client.conftest import SOURCES, build_environment
 from tests.client.wheels import RegistryUnavailable, build_wheel
 from tests.live import ROOT
 
@@ -120,7 +120,7 @@ def test_import_is_fast():
     for _ in range(3):
         result = subprocess.run(
             [sys.executable, "-c", IMPORTS],
-            env=environment(),
+            env=build_environment(),
             capture_output=True,
             text=True,
             check=True,

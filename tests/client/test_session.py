@@ -27,7 +27,7 @@ from doorward import (
 )
 from doorward import environment as client_environment
 from tests.actors import PASSWORD
-from tests.client.conftest import environment
+from tests.client.conftest import build_environment
 from tests.client.fake_server import BAD_GATEWAY, HTML, TOKENS, Reply
 from tests.client.store_entries import raise_disk_full
 
@@ -52,7 +52,7 @@ def expire_soon(store) -> None:
 
 
 def test_token_is_refreshed_before_it_expires(ann, store):
-    ann.logged_in().session.to_store()
+    ann.log_in().session.to_store()
     expire_soon(store)
     client = Doorward()
     session = client.login.from_store()
@@ -83,7 +83,7 @@ def get_token_in_forty_threads(client) -> set[str]:
 
 
 def test_forty_threads_refresh_once(ann, store):
-    ann.logged_in().session.to_store()
+    ann.log_in().session.to_store()
     expire_soon(store)
     client = Doorward()
     session = client.login.from_store()
@@ -117,14 +117,14 @@ client.whoami()
 
 
 def test_ten_processes_refresh_once(ann, store):
-    client = ann.logged_in()
+    client = ann.log_in()
     client.session.to_store()
     expire_soon(store)
     before = count_refreshes(ann.live, client.session.session_id)
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", USE_SCRIPT],
-            env=environment(),
+            env=build_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -191,7 +191,7 @@ def test_process_killed_during_refresh_releases_the_lock(fake_server, store):
     client = Doorward(server.url)
     client.login.with_password("ann", PASSWORD)
     client.session.to_store()
-    process = subprocess.Popen([sys.executable, "-c", REFRESH_SCRIPT], env=environment())
+    process = subprocess.Popen([sys.executable, "-c", REFRESH_SCRIPT], env=build_environment())
     assert request_received.wait(20)
     process.kill()
     process.wait(10)
@@ -203,7 +203,7 @@ def test_process_killed_during_refresh_releases_the_lock(fake_server, store):
 
 
 def test_session_refreshed_by_another_process_continues(ann, store):
-    first, second = ann.logged_in(), Doorward()
+    first, second = ann.log_in(), Doorward()
     first.session.to_store()
     second.login.from_store()
     for one in (first, second, first, second):
@@ -217,7 +217,7 @@ def test_session_refreshed_by_another_process_continues(ann, store):
 
 def test_newer_login_in_the_store_is_not_overwritten(ann, store):
     """A refresh of the older session does not replace it."""
-    first, second = ann.logged_in(), ann.logged_in()
+    first, second = ann.log_in(), ann.log_in()
     first.session.to_store()
     second.session.to_store()
     first.elevate(PASSWORD)
@@ -227,7 +227,7 @@ def test_newer_login_in_the_store_is_not_overwritten(ann, store):
 
 
 def test_token_that_could_not_be_stored_is_kept_in_memory(ann, store, monkeypatch):
-    client = ann.logged_in()
+    client = ann.log_in()
     client.session.to_store()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", raise_disk_full)
@@ -258,7 +258,7 @@ def test_tokens_from_elevate_are_kept_if_the_store_fails(fake_server, store):
 
 
 def test_session_without_password_does_not_log_in_again(ann, store):
-    client, other = ann.logged_in(), ann.logged_in()
+    client, other = ann.log_in(), ann.log_in()
     client.session.to_store()
     other.logout_all()
     for _ in range(2):
@@ -274,9 +274,9 @@ def test_kept_password_logs_in_again(ann):
         calls.append(1)
         return PASSWORD
 
-    keeps, asks = ann.logged_in(keep=True), ann.client()
+    keeps, asks = ann.log_in(keep=True), ann.client()
     asks.login.with_password(ann.name, password)
-    ann.logged_in().logout_all()
+    ann.log_in().logout_all()
     before = keeps.session.session_id
     assert keeps.whoami().username == asks.whoami().username == ann.name
     assert keeps.session.session_id != before
@@ -351,7 +351,7 @@ def test_post_with_rejected_token_is_not_repeated(fake_server):
         client.call("POST", "/v1/things", json={})
     assert (error.value.code, server.paths().count("/v1/things")) == ("unauthenticated", 1)
     client.call("POST", "/v1/things", json={})
-    assert server.headers_of("Authorization") == ["Bearer at", "Bearer at2"]
+    assert server.list_headers("Authorization") == ["Bearer at", "Bearer at2"]
 
 
 def test_refresh_is_retried_after_a_lost_response(fake_server):
@@ -426,7 +426,7 @@ def test_timedeltas_of_days_are_converted_to_seconds(fake_server):
 
 
 def test_bare_token_is_not_refreshed(ann, monkeypatch):
-    monkeypatch.setenv("DOORWARD_TOKEN", ann.logged_in().token)
+    monkeypatch.setenv("DOORWARD_TOKEN", ann.log_in().token)
     client = ann.client()
     client.login.with_token()
     assert client.session.expires_at > datetime.now(UTC)

@@ -28,9 +28,9 @@ from doorward import (
     UserAuthSessions,
     get_store_path,
 )
-from tests.client.conftest import environment
+from tests.client.conftest import build_environment
 from tests.client.fake_server import Reply
-from tests.client.store_entries import LATER, URL, kept, raise_disk_full
+from tests.client.store_entries import LATER, URL, build_session, raise_disk_full
 
 
 def get_mode(path: Path) -> int:
@@ -40,7 +40,7 @@ def get_mode(path: Path) -> int:
 def save_entries(*names: str, url: str = URL) -> InstanceAuthSessions:
     sessions = InstanceAuthSessions.load()
     for name in names:
-        sessions.insert(url, name, kept(name))
+        sessions.insert(url, name, build_session(name))
     sessions.save()
     return sessions
 
@@ -90,9 +90,11 @@ def test_invalid_store_path_is_reported(monkeypatch, name):
 
 def test_expired_sessions_are_neither_found_nor_saved(store):
     sessions = InstanceAuthSessions.load()
-    sessions.insert(URL, "ann", kept("ann", minutes=-1))
+    sessions.insert(URL, "ann", build_session("ann", minutes=-1))
     sessions.insert(
-        URL, "bob", kept("bob", minutes=-1, refresh_token=Secret("rt"), refresh_expires=LATER)
+        URL,
+        "bob",
+        build_session("bob", minutes=-1, refresh_token=Secret("rt"), refresh_expires=LATER),
     )
     assert sessions.find(URL, "ann") is None
     assert sessions.find(URL, "bob").refresh_token == Secret("rt")
@@ -155,7 +157,7 @@ def test_malformed_store_is_renamed_and_never_overwritten(store, broken):
     ) as caught:
         sessions = InstanceAuthSessions.load()
     assert "planted-secret" not in str(caught[0].message)
-    sessions.insert(URL, "ann", kept("ann"))
+    sessions.insert(URL, "ann", build_session("ann"))
     sessions.save()
     [aside] = store.parent.glob("sessions.json.broken-*")
     assert aside.read_text() == broken
@@ -166,7 +168,7 @@ def test_malformed_store_is_renamed_and_never_overwritten(store, broken):
 def test_store_that_became_malformed_is_renamed_on_save(store):
     sessions = save_entries("ann")
     store.write_text("{ half")
-    sessions.insert(URL, "bob", kept("bob"))
+    sessions.insert(URL, "bob", build_session("bob"))
     with pytest.warns(StoreWarning):
         sessions.save()
     assert [path.read_text() for path in store.parent.glob("*.broken-*")] == ["{ half"]
@@ -238,7 +240,7 @@ def test_store_that_is_not_a_regular_file_is_refused(store):
 def test_failed_save_changes_nothing(store):
     sessions = save_entries("ann")
     before = store.read_text()
-    sessions.insert(URL, "bob", kept("b" * 100))
+    sessions.insert(URL, "bob", build_session("b" * 100))
     store.parent.chmod(0o700)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", raise_disk_full)
@@ -252,10 +254,10 @@ def test_failed_save_changes_nothing(store):
 
 def test_removal_keeps_a_newer_login(store):
     old = InstanceAuthSessions.load()
-    old.insert(URL, "ann", kept("ann", session_id="ses_1"))
+    old.insert(URL, "ann", build_session("ann", session_id="ses_1"))
     old.save()
     newer = InstanceAuthSessions.load()
-    newer.insert(URL, "ann", kept("ann", session_id="ses_2"))
+    newer.insert(URL, "ann", build_session("ann", session_id="ses_2"))
     newer.save()
     assert [one.session_id for one in old.remove(URL)] == ["ses_1"]
     old.save()
@@ -283,7 +285,9 @@ for number in range(50):
 
 def test_concurrent_saves_lose_no_session(store):
     processes = [
-        subprocess.Popen([sys.executable, "-c", INSERT_SCRIPT, str(number)], env=environment())
+        subprocess.Popen(
+            [sys.executable, "-c", INSERT_SCRIPT, str(number)], env=build_environment()
+        )
         for number in range(4)
     ]
     assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
@@ -310,7 +314,7 @@ def test_store_is_intact_after_a_writer_is_killed(store):
     save_entries("ann")
     for pause in (0.0, 0.011, 0.023, 0.037):
         writer = subprocess.Popen(
-            [sys.executable, "-c", WRITE_SCRIPT], env=environment(), stdout=subprocess.PIPE
+            [sys.executable, "-c", WRITE_SCRIPT], env=build_environment(), stdout=subprocess.PIPE
         )
         assert writer.stdout.readline() == b"begun\n"
         time.sleep(pause)
@@ -329,7 +333,7 @@ def test_store_is_intact_after_a_writer_is_killed(store):
 
 
 def test_from_store_uses_the_session_of_the_service_and_user(ann, store, monkeypatch):
-    client = ann.logged_in()
+    client = ann.log_in()
     client.session.to_store()
     again = Doorward(ann.live.url)
     assert again.login.from_store().username == ann.name
@@ -337,7 +341,9 @@ def test_from_store_uses_the_session_of_the_service_and_user(ann, store, monkeyp
     assert Doorward().login.from_store().username == ann.name, "the only service in the store"
     with pytest.raises(NotLoggedInError, match="as bob"):
         Doorward(ann.live.url).login.from_store(user="bob")
-    longer = kept("zoe", refresh_token=Secret("rt"), refresh_expires=LATER + timedelta(days=60))
+    longer = build_session(
+        "zoe", refresh_token=Secret("rt"), refresh_expires=LATER + timedelta(days=60)
+    )
     sessions = InstanceAuthSessions.load()
     sessions.insert(ann.live.url, "zoe", longer)
     sessions.save()
@@ -359,7 +365,7 @@ def test_from_store_uses_the_session_of_the_service_and_user(ann, store, monkeyp
 
 
 def test_session_is_not_used_at_another_service(ann, store):
-    ann.logged_in().session.to_store()
+    ann.log_in().session.to_store()
     with pytest.raises(NotLoggedInError):
         Doorward("http://127.0.0.1:1").login.from_store()
     with pytest.raises(StoreError, match="was not sent"):
@@ -367,13 +373,13 @@ def test_session_is_not_used_at_another_service(ann, store):
 
 
 def test_token_file_is_not_used_at_another_service(ann, tmp_path):
-    ann.logged_in().session.to_token_file(tmp_path / "token")
+    ann.log_in().session.to_token_file(tmp_path / "token")
     with pytest.raises(StoreError, match="was not sent"):
         Doorward("http://127.0.0.1:1").login.from_token_file(tmp_path / "token")
 
 
 def test_session_has_one_storage(ann, store, tmp_path):
-    client = ann.logged_in()
+    client = ann.log_in()
     client.session.to_store()
     client.session.to_token_file(tmp_path / "token")
     assert json.loads(store.read_text()) == {}
@@ -383,7 +389,7 @@ def test_session_has_one_storage(ann, store, tmp_path):
 
 def test_token_is_never_sent_to_another_service(ann, store, fake_server, tmp_path, monkeypatch):
     other = fake_server(Reply({}))
-    client = ann.logged_in()
+    client = ann.log_in()
     token = client.token
     client.session.to_store()
     monkeypatch.setenv("DOORWARD_URL", other.url)

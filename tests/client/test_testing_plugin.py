@@ -28,7 +28,7 @@ from doorward.testing import (
     pytest_runtest_teardown,
 )
 from doorward.testing.service import DoorwardTestService
-from tests.client.conftest import SOURCES, environment
+from tests.client.conftest import SOURCES, build_environment
 from tests.client.wheels import RegistryUnavailable, build_wheel, unpack_wheels
 from tests.live import ROOT
 
@@ -89,7 +89,7 @@ def run_user_tests(folder: Path, *options: str, path: str) -> subprocess.Complet
     return subprocess.run(
         command,
         cwd=folder,
-        env=environment(PYTHONPATH=path),
+        env=build_environment(PYTHONPATH=path),
         capture_output=True,
         text=True,
         timeout=120,
@@ -307,7 +307,7 @@ def test_service_is_local_isolated_and_ends_with_its_parent(tmp_path):
         "DOORWARD_REGISTRATION": "closed",
         "DOORWARD_COLOUR": "red",
     }
-    env = environment(PYTHONPATH=FROM_SOURCES, PYTHONWARNINGS="error", **other_server)
+    env = build_environment(PYTHONPATH=FROM_SOURCES, PYTHONWARNINGS="error", **other_server)
     with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", HOLDER_SCRIPT, tmp_path],
         env=env,

@@ -129,7 +129,7 @@ def test_url_is_read_from_environment_on_first_use(fake_server, monkeypatch):
     monkeypatch.setenv("DOORWARD_URL", server.url + "/")
     assert client.get_version().version == "0.1.0"
     assert client.url == server.url
-    assert server.headers_of("User-Agent") == ["doorward/0.1.0"]
+    assert server.list_headers("User-Agent") == ["doorward/0.1.0"]
 
 
 def test_path_prefix_of_service_is_kept(fake_server):

@@ -48,13 +48,13 @@ class Site:
         assert status == 200
         return tokens
 
-    def kid(self, token: str) -> str:
+    def read_kid(self, token: str) -> str:
         return jwt.get_unverified_header(token)["kid"]
 
-    def login_by_new_key(self, known: set[str]) -> str:
+    def log_in_with_new_key(self, known: set[str]) -> str:
         """Log in until a new signing key is used: processes look for keys every few seconds."""
         end = time.monotonic() + 10
-        while self.kid(token := self.login()["access_token"]) in known:
+        while self.read_kid(token := self.login()["access_token"]) in known:
             assert time.monotonic() < end
             time.sleep(0.2)
         return token
@@ -63,7 +63,7 @@ class Site:
         """Sign a token that no endpoint would issue."""
         return self.service.units.signing_keys.sign("at+jwt", claims)
 
-    def new_signing_key(self) -> None:
+    def rotate_signing_key(self) -> None:
         """Rotate the signing key and wait until the process uses it."""
         with self.service.units.open_read_write() as work:
             made = rotate_signing_key(work)
@@ -121,7 +121,7 @@ def build_site(live: LiveServer, service: Service, name: str) -> Site:
 def packages():
     """Return the folder of npm packages, or the reason why there is none."""
     try:
-        return npm.folder()
+        return npm.install_packages()
     except npm.NoRegistry as error:
         return error
 

@@ -26,7 +26,7 @@ class NoRegistry(Exception):
     """The packages are not cached, and no registry provides them."""
 
 
-def folder() -> Path:
+def install_packages() -> Path:
     """Return the folder with all locked packages, fetched once per environment. Raises NoRegistry."""
     kept = KEPT / hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]
     if not kept.exists():

@@ -26,12 +26,12 @@ def test_jose_openid_client_and_oauth4webapi(own_site, node):
             if wanted == "done":
                 break
             if wanted == "rotated login":
-                own_site.new_signing_key()
-                token = own_site.login_by_new_key(kids)
+                own_site.rotate_signing_key()
+                token = own_site.log_in_with_new_key(kids)
                 tokens = {"access_token": token}
             else:
                 tokens = own_site.login()
-                kids.add(own_site.kid(tokens["access_token"]))
+                kids.add(own_site.read_kid(tokens["access_token"]))
             process.stdin.write(json.dumps(tokens) + "\n")
             process.stdin.flush()
         assert wanted == "done", process.stderr.read()

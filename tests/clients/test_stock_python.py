@@ -75,12 +75,12 @@ def test_pyjwt_reads_the_jwks_before_and_after_a_rotation(own_site):
     keys = jwt.PyJWKClient(found["jwks_uri"], cooldown_duration=0)
     names = set()
     for _ in range(2):
-        token = own_site.login_by_new_key(names)
+        token = own_site.log_in_with_new_key(names)
         key = keys.get_signing_key_from_jwt(token)
         claims = jwt.decode(
             token, key, algorithms=["ES256"], issuer=found["issuer"], audience=found["issuer"]
         )
         assert claims["sub"] == own_site.ann.tokens["account"]["id"]
         names.add(key.key_id)
-        own_site.new_signing_key()
+        own_site.rotate_signing_key()
     assert len(names) == 2

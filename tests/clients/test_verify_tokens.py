@@ -186,7 +186,7 @@ def test_verifier_follows_key_rotation_and_survives_an_outage(site, make_verifie
     verify, sub = make_verifier(), site.ann.tokens["account"]["id"]
     before = site.login()
     assert verify(before["access_token"]) == sub
-    site.new_signing_key()
+    site.rotate_signing_key()
     site.live.stop()
     ended = site.ann
     assert verify(ended.access) == sub

@@ -209,7 +209,7 @@ class Image:
         self.root = root
         self.owner = int(get_last_argument("USER").partition(":")[0]) if os.geteuid() == 0 else None
         self.base = self._base()
-        self.workdir = self.inside(
+        self.workdir = self.resolve_path(
             next(argument for name, argument in list_stages()[0] if name == "WORKDIR")
         )
         self.workdir.mkdir(parents=True)
@@ -222,7 +222,7 @@ class Image:
         if self.base.is_relative_to(root):
             self.env["LD_LIBRARY_PATH"] = str(self.base / "lib")
 
-    def inside(self, path: str) -> Path:
+    def resolve_path(self, path: str) -> Path:
         return self.root / path.lstrip("/")
 
     def _base(self) -> Path:
@@ -351,7 +351,7 @@ def assert_compiled_without_installer(image: Image) -> None:
     for folder in ("app", "migrations"):
         for source in (image.workdir / folder).rglob("*.py"):
             assert list((source.parent / "__pycache__").glob(f"{source.stem}.*.pyc")), source
-    assert not list(image.inside("/srv/venv/lib").rglob("site-packages/pip"))
+    assert not list(image.resolve_path("/srv/venv/lib").rglob("site-packages/pip"))
 
 
 def assert_unsafe_settings_refused(image: Image) -> None:

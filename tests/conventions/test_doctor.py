@@ -80,7 +80,7 @@ def send_nothing(_connection):
 
 
 def answer_like_redis_5(connection):
-    """Answer like Redis 5, as far as a client asks before it notices."""
+    """Answer the commands that a client sends until it knows the version, as Redis 5 does."""
     info = b"redis_version:5.0.14\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n"
     try:
         while data := connection.recv(4096):
@@ -98,7 +98,7 @@ def smtp_url():
         """Accepts no email, because doctor sends none."""
 
         async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
-            raise AssertionError("a mail was sent")
+            raise AssertionError("an email was sent")
 
     controller = Controller(Nothing(), hostname="127.0.0.1", port=find_free_port())
     controller.start()

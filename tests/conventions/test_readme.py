@@ -38,7 +38,7 @@ def test_readme_session_works_verbatim(make_live):
         == 2
     )
     assert '"refresh_token":"dwr' in result.stdout.splitlines()[-1], (
-        "what was approved has its tokens"
+        "the approved device login has tokens"
     )
 
 

@@ -23,12 +23,12 @@ class Cluster:
         self.folder = folder
         self._open = ExitStack()
         try:
-            self._settle(database_url)
+            self._start_servers(database_url)
         except BaseException:
             self.close()
             raise
 
-    def _settle(self, database_url: str) -> None:
+    def _start_servers(self, database_url: str) -> None:
         self.valkey = Valkey()
         self._open.callback(self.valkey.stop)
         self.env = {
@@ -52,7 +52,7 @@ class Cluster:
         for name in self._people:
             History(self.replicas).sign_up(name)
 
-    def ledger(self, logins: int = LOGINS) -> History:
+    def create_ledger(self, logins: int = LOGINS) -> History:
         """Return a ledger with new sessions of all users.
 
         An account has at most 50, so older ones are revoked.

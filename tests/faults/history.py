@@ -34,7 +34,7 @@ CHECKED_PATHS = (
 class Session:
     access: str
     id: str
-    tried_at: float | None = None  # when a client asked to end it
+    tried_at: float | None = None  # when a client requested its end
     ended_at: float | None = None  # when the end was acknowledged
     unknown: bool = False  # a commit may have succeeded without a response: it may have ended
 
@@ -53,7 +53,7 @@ class Answer:
 
     @property
     def is_wrong_refusal(self) -> bool:
-        """Return whether the refusal was received before anyone asked to end the session."""
+        """Return whether the refusal arrived before a client requested the end of the session."""
         tried_at = self.session.tried_at
         return self.status in {401, 403} and (
             tried_at is None or self.sent_at + self.seconds < tried_at

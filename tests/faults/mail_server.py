@@ -62,7 +62,7 @@ class ReceivedMail:
     def messages(self) -> list[EmailMessage]:
         return [message for _, _, message, _ in self.envelopes]
 
-    def to(self, address: str) -> list[EmailMessage]:
+    def list_to(self, address: str) -> list[EmailMessage]:
         return [message for _, to, message, _ in self.envelopes if to == address]
 
     def await_number(self, number: int, *, seconds: float = 30) -> list[EmailMessage]:

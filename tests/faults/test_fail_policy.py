@@ -96,7 +96,7 @@ class World:
     def read_confirmation(self, actor: Actor) -> dict[str, str]:
         """Return the contents of the latest confirmation email."""
         deliver_due(self.service.units)
-        text = self.mail.inbox.to(actor.email)[-1].get_body(("plain",)).get_content()
+        text = self.mail.inbox.list_to(actor.email)[-1].get_body(("plain",)).get_content()
         return {
             "registration": actor.registration,
             "code": re.search(r"^\s*([A-Z]{4}-[A-Z]{4})\s*$", text, re.MULTILINE)[1],
@@ -338,7 +338,7 @@ def test_registration_and_resend_queue_email_during_an_outage(world, column):
         assert world.bob.post("/v1/register/resend", {"email": world.bob.email}).status_code == 202
         assert deliver_due(world.service.units) == (0 if column == SMTP else 2)
     if column == SMTP:
-        assert not world.mail.inbox.to(carl.email)
+        assert not world.mail.inbox.list_to(carl.email)
         world.service.clock.push(seconds=RETRY)
         assert deliver_due(world.service.units) == 2
     for actor in (carl, world.bob):

@@ -191,7 +191,9 @@ def test_frozen_database_is_503_in_time_and_recovers(live, postgres):
             "not_ready",
             True,
         )
-        for _ in range(3):  # later requests, while the server is known to be silent
+        for _ in range(
+            3
+        ):  # later requests, while the service knows that the server does not respond
             assert_unavailable(run_concurrently(everything))
             assert send_request(live, "GET", "/livez").seconds < IMMEDIATE_SECONDS
             time.sleep(0.4)
@@ -332,7 +334,7 @@ def test_lost_connection_affects_only_its_own_request(make_service, postgres):
     database = make_service(postgres.url()).units.database
     with database.open_write_session() as stuck, database.open_write_session() as other:
         backend = stuck.execute(text("SELECT pg_backend_pid()")).scalar_one()
-        with postgres.stopped(backend), ThreadPoolExecutor(1) as thread:
+        with postgres.pause_backend(backend), ThreadPoolExecutor(1) as thread:
             waiting = thread.submit(measure_hang, lambda: stuck.execute(text("SELECT 1")))
             while not waiting.done():
                 assert other.execute(text("SELECT 1")).scalar_one() == 1
@@ -356,7 +358,7 @@ def test_slow_statement_is_not_cut_off(make_service, postgres):
         with pytest.raises(OperationalError) as cut_off:
             session.execute(text("SELECT pg_sleep(10)"))
         assert isinstance(cut_off.value.orig, QueryCanceled), (
-            "the server said so, and nobody broke the connection"
+            "the server reported it, and the connection is intact"
         )
         assert is_database_unavailable(cut_off.value)
         session.rollback()

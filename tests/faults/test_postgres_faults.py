@@ -57,7 +57,7 @@ def cluster(postgres, tmp_path_factory):
 
 @pytest.fixture
 def ledger(cluster, postgres):
-    ledger = cluster.ledger(LOGINS)
+    ledger = cluster.create_ledger(LOGINS)
     yield ledger
     ledger.stop()
     heal(postgres)
@@ -116,7 +116,7 @@ def test_postgresql_faults_lose_no_acknowledged_write(cluster, postgres, ledger,
         if gone_at < answer.sent_at and answer.sent_at + answer.seconds < mended_at
     ]
     assert [answer for answer in acknowledged if answer.status == 200], (
-        "nothing was answered from what Redis remembers"
+        "the status cache answered no check"
     )
     assert [answer for answer in acknowledged if answer.status == 204] == []
     assert [

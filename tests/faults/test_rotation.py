@@ -34,7 +34,7 @@ class CachingVerifier:
             self.keys = {key["kid"]: jwt.PyJWK(key) for key in jwks["keys"]}
             self.read_at = time.monotonic()
         kid = jwt.get_unverified_header(token)["kid"]
-        assert kid in self.keys, "a token was signed by a key this verifier could not have heard of"
+        assert kid in self.keys, "a key signed a token before this verifier could know the key"
         return jwt.decode(
             token, self.keys[kid], algorithms=["ES256"], audience="http://127.0.0.1:8080", leeway=30
         )
@@ -75,12 +75,12 @@ class Load:
     def repeat(self) -> None:
         while not self.stop.is_set():
             try:
-                self.once()
+                self.check_once()
             except Exception as error:
                 self.faults.append(error)
             time.sleep(PAUSE)
 
-    def once(self) -> None:
+    def check_once(self) -> None:
         status, tokens = self.home.call("POST", "/v1/login", self.credentials)
         assert status == 200, tokens
         token = tokens["access_token"]

@@ -22,17 +22,17 @@ class Received:
     headers: list[tuple[str, str]]
     body: bytes
 
-    def named(self, name: str) -> list[str]:
+    def get_values(self, name: str) -> list[str]:
         """Return every value of the header."""
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
     def read_as(self, name: str) -> list[str]:
         """Return every value that WSGI, CGI or PHP applications read: they treat dash, underscore and dot alike."""
-        plain = _folded(name)
-        return [value for key, value in self.headers if _folded(key) == plain]
+        plain = _fold_name(name)
+        return [value for key, value in self.headers if _fold_name(key) == plain]
 
 
-def _folded(name: str) -> str:
+def _fold_name(name: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
 
 
@@ -109,7 +109,9 @@ class Application:
         ).start()
 
     def received(self, tag: str) -> list[Received]:
-        return [received for received in self.server.received if received.named("Tag") == [tag]]
+        return [
+            received for received in self.server.received if received.get_values("Tag") == [tag]
+        ]
 
     def close(self) -> None:
         self.server.shutdown()
@@ -154,7 +156,7 @@ class Wire:
                 threading.Thread(target=_pump, args=(far, near), daemon=True).start()
                 while text := near.recv(65536):
                     self.traffic[index] += text
-                    if self.replacement is not None:  # a connection that was kept open from before
+                    if self.replacement is not None:  # an earlier connection that is still open
                         near.sendall(self.replacement)
                         near.shutdown(socket.SHUT_WR)
                         return

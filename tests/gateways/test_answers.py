@@ -15,45 +15,45 @@ from tests.gateways.conftest import LIMIT_KEY
 from tests.gateways.gateways import DOORWARD
 from tests.gateways.headers import build_bearer
 
-KEPT = 8  # connections to Doorward that a gateway may have kept
+KEPT = 8  # connections to Doorward that a gateway may keep open
 WITHOUT_DOCUMENTS = {"traefik"}  # it has no answers of its own but a line of text
 
 
 def read_problem(site, answer) -> dict:
     if site.gateway.name in WITHOUT_DOCUMENTS:
         return {"status": answer.status}
-    assert answer.one("Content-Type") == "application/problem+json"
-    assert "no-store" in answer.one("Cache-Control")
+    assert answer.get_header("Content-Type") == "application/problem+json"
+    assert "no-store" in answer.get_header("Cache-Control")
     return json.loads(answer.body)
 
 
 def test_401_has_a_reason_and_a_challenge(site):
     answer = site.call("GET", "/")
-    assert answer.one("Content-Type") == "application/problem+json"
+    assert answer.get_header("Content-Type") == "application/problem+json"
     document = json.loads(answer.body)
     assert (document["status"], document["code"], document["type"]) == (
         401,
         "unauthenticated",
         "urn:doorward:problem:unauthenticated",
     )
-    assert "no-store" in answer.one("Cache-Control")
-    assert answer.one("Retry-After") is None
+    assert "no-store" in answer.get_header("Cache-Control")
+    assert answer.get_header("Retry-After") is None
 
 
 def test_refusal_reveals_nothing_about_the_upstream(site):
     for path, headers in (("/", []), ("/admin/", build_bearer(site.ann.sign_in()))):
         answer = site.call("GET", path, headers)
         assert answer.status in {401, 403}
-        assert answer.one("Strict-Transport-Security") is None
-        assert answer.one("Server") in {None, site.gateway.name, site.gateway.name.title()}
-    assert site.call("GET", "/v1/methods", host=DOORWARD).one("Strict-Transport-Security")
+        assert answer.get_header("Strict-Transport-Security") is None
+        assert answer.get_header("Server") in {None, site.gateway.name, site.gateway.name.title()}
+    assert site.call("GET", "/v1/methods", host=DOORWARD).get_header("Strict-Transport-Security")
 
 
 def test_403_has_a_reason_and_names_the_missing_scope(site):
     answer = site.call("GET", "/admin/", build_bearer(site.ann.sign_in()))
     assert answer.status == 403
-    assert 'scope="stock:write"' in answer.one("WWW-Authenticate")
-    assert answer.one("Content-Type") == "application/problem+json"
+    assert 'scope="stock:write"' in answer.get_header("WWW-Authenticate")
+    assert answer.get_header("Content-Type") == "application/problem+json"
     assert json.loads(answer.body)["code"] == "insufficient_scope"
 
 
@@ -63,10 +63,10 @@ def test_rate_limited_key_gets_retry_after(site):
     assert statuses == [200] * LIMIT_KEY
     answer = site.call("GET", "/", key)
     assert answer.status == 429
-    assert 0 < int(answer.one("Retry-After")) <= 60
-    assert answer.one("RateLimit")
-    assert answer.one("RateLimit-Policy")
-    assert answer.one("Content-Type") == "application/problem+json"
+    assert 0 < int(answer.get_header("Retry-After")) <= 60
+    assert answer.get_header("RateLimit")
+    assert answer.get_header("RateLimit-Policy")
+    assert answer.get_header("Content-Type") == "application/problem+json"
     assert json.loads(answer.body)["code"] == "rate_limited"
     assert len(site.received) == LIMIT_KEY
 
@@ -95,7 +95,7 @@ def test_broken_check_answer_never_passes(site, bytes_):
         # The status is 200, but the body is truncated. Only Traefik reads the body of a 200.
         assert answer.status in {200, 500, 503}
     else:
-        assert (answer.status, answer.one("Retry-After")) == (503, "5")
+        assert (answer.status, answer.get_header("Retry-After")) == (503, "5")
     assert bool(site.received) == (answer.status == 200)
 
 
@@ -103,7 +103,7 @@ def test_unknown_policy_is_a_fault_and_not_a_refusal(site):
     head = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 60\r\nX-Auth-Error: unknown_policy\r\nContent-Type: application/problem+json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
     with replace_answers(site, head):
         answer = site.call("GET", "/", build_bearer(site.ann.sign_in()))
-    assert (answer.status, answer.one("Retry-After")) == (
+    assert (answer.status, answer.get_header("Retry-After")) == (
         503,
         "5" if site.gateway.name == "envoy" else "60",
     )
@@ -115,24 +115,24 @@ def test_upstream_responses_pass_unchanged(site, status):
     answer = site.call(
         "GET", "/", [*build_bearer(site.ann.sign_in()), ("Wanted-Status", str(status))]
     )
-    assert (answer.status, answer.body, answer.one("Application")) == (
+    assert (answer.status, answer.body, answer.get_header("Application")) == (
         status,
         b"from the application",
         "yes",
     )
-    assert answer.one("Retry-After") is None
+    assert answer.get_header("Retry-After") is None
 
 
 # Doorward is down.
 
 
-def retry_stale_connections(site, ask):
+def retry_stale_connections(site, send):
     """Repeat the request until no connection to the stopped Doorward is left, as Traefik answers 500 on those."""
-    answer = ask()
+    answer = send()
     for _ in range(KEPT if site.gateway.name == "traefik" else 0):
         if answer.status != 500:
             break
-        answer = ask()
+        answer = send()
     return answer
 
 
@@ -145,14 +145,14 @@ def test_nothing_passes_while_doorward_is_down(all_sites):
                 answer = retry_stale_connections(
                     site, lambda site=site, headers=headers: site.call("GET", "/", headers)
                 )
-                assert (answer.status, answer.one("Retry-After")) == (503, "5"), (
+                assert (answer.status, answer.get_header("Retry-After")) == (503, "5"), (
                     site.gateway.log.read_text()[-2000:]
                 )
                 assert read_problem(site, answer)["status"] == 503
             own = retry_stale_connections(
                 site, lambda site=site: site.call("GET", "/v1/methods", host=DOORWARD)
             )
-            assert (own.status, own.one("Retry-After")) == (503, "5"), site.gateway.name
+            assert (own.status, own.get_header("Retry-After")) == (503, "5"), site.gateway.name
             assert not site.received
     finally:
         live.start()
@@ -164,18 +164,18 @@ def test_nothing_passes_while_doorward_is_down(all_sites):
 def test_silent_doorward_times_out(all_sites):
     live, token = all_sites[0].live, all_sites[0].ann.sign_in()
 
-    def ask(site):
+    def send(site):
         began = time.monotonic()
         return site.call("GET", "/", build_bearer(token)), time.monotonic() - began
 
     os.killpg(live.process.pid, signal.SIGSTOP)
     try:
         with ThreadPoolExecutor(len(all_sites)) as pool:
-            answers = list(pool.map(ask, all_sites))
+            answers = list(pool.map(send, all_sites))
     finally:
         os.killpg(live.process.pid, signal.SIGCONT)
     for site, (answer, seconds) in zip(all_sites, answers, strict=True):
-        assert (answer.status, answer.one("Retry-After")) == (503, "5"), site.gateway.name
+        assert (answer.status, answer.get_header("Retry-After")) == (503, "5"), site.gateway.name
         assert 4 < seconds < 8, site.gateway.name
         assert not site.received
         assert site.call("GET", "/", build_bearer(token)).status == 200, site.gateway.name

@@ -25,7 +25,7 @@ UNKNOWN_CODE = "BCDF-GHJK"
 def visit_pages(site: Site, page: Page) -> Iterator[str]:
     """Yield the name of each page while the browser shows it."""
     yield from visit_email_links(site, page)
-    ann = site.person("ann")
+    ann = site.sign_up_user("ann")
     yield from visit_sign_in(site, page, ann)
     yield from visit_device_logins(site, page)
     yield from visit_sessions(site, page, ann)
@@ -75,7 +75,7 @@ def visit_sign_in(site: Site, page: Page, ann: Actor) -> Iterator[str]:
 
 
 def visit_device_logins(site: Site, page: Page) -> Iterator[str]:
-    device_login = site.machine(scope=None)
+    device_login = site.start_device_login(scope=None)
     page.goto(site.url + "/login/activate")
     yield "activate"
     page.goto(device_login["verification_uri_complete"])
@@ -146,7 +146,7 @@ def visit_sessions(site: Site, page: Page, ann: Actor) -> Iterator[str]:
 
 
 def visit_forced_password_change(site: Site, page: Page) -> Iterator[str]:
-    site.person("bob")
+    site.sign_up_user("bob")
     with site.service.open_database() as db:
         db.execute(
             text("UPDATE accounts SET must_change_since = created_at WHERE username = 'bob'")
@@ -180,7 +180,7 @@ def enter_code(page: Page, code: str) -> None:
 
 def claim(site: Site, page: Page, **changes: str) -> dict[str, str]:
     """Start a device login and claim it in the browser."""
-    device_login = site.machine(**changes)
+    device_login = site.start_device_login(**changes)
     page.goto(site.url + "/login/activate")
     enter_code(page, device_login["user_code"])
     return device_login

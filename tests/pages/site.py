@@ -46,10 +46,10 @@ class Site:
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
-    def person(self, name: str) -> Actor:
+    def sign_up_user(self, name: str) -> Actor:
         return self.service.actor(name).sign_up()
 
-    def machine(self, **changes: Any) -> dict[str, Any]:
+    def start_device_login(self, **changes: Any) -> dict[str, Any]:
         """Start a device login on a machine without a browser."""
         actor = self.service.actor(
             "machine", address=f"203.0.113.{next(self._hosts)}", agent="backup/2.1 (Linux)"

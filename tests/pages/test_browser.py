@@ -156,9 +156,9 @@ def expect_no_access(site, page, name, request, device_login):
 
 
 def test_device_is_approved_another_denied_and_neither_is_public(site, open_page):
-    ann = site.person("ann")
-    site.person("bob")
-    device_login = site.machine()
+    ann = site.sign_up_user("ann")
+    site.sign_up_user("bob")
+    device_login = site.start_device_login()
     poller = Poller(site, device_login)
     page = open_page()
 
@@ -230,9 +230,9 @@ def test_device_is_approved_another_denied_and_neither_is_public(site, open_page
 
 
 def test_keyboard_only_in_german_with_reauthentication(site, open_page):
-    site.person("ann")
+    site.sign_up_user("ann")
     page = open_page(locale="de-AT")
-    device_login = site.machine()
+    device_login = site.start_device_login()
     poller = Poller(site, device_login)
 
     def focus(element: str) -> None:
@@ -289,7 +289,7 @@ def test_keyboard_only_in_german_with_reauthentication(site, open_page):
 
 
 def test_forgotten_password_is_reset_by_the_emailed_link(site, open_page):
-    ann = site.person("ann")
+    ann = site.sign_up_user("ann")
     ann.login()
     page = open_page()
     page.goto(f"{site.url}/login/sessions")
@@ -340,7 +340,7 @@ def evil_port():
 
 
 def test_form_on_another_origin_has_no_effect(site, open_page, evil_port):
-    ann = site.person("ann")
+    ann = site.sign_up_user("ann")
     page = open_page(java_script_enabled=True)
     page.goto(f"{site.url}/login")
     sign_in(page, "ann", PASSWORD)
@@ -392,7 +392,7 @@ def test_form_on_another_origin_has_no_effect(site, open_page, evil_port):
 
 def test_axe_finds_no_violation_on_any_page(site, open_page):
     try:
-        axe = (npm.folder() / "node_modules" / "axe-core" / "axe.min.js").read_text()
+        axe = (npm.install_packages() / "node_modules" / "axe-core" / "axe.min.js").read_text()
     except npm.NoRegistry as missing:
         pytest.skip(str(missing))
     page = open_page(java_script_enabled=True)

@@ -106,9 +106,11 @@ def test_requested_lifetime_is_shown(sqlite_ann):
     assert sqlite_ann.follow(page).find_value("data-duration") == str(7 * 86_400)
     assert "7 Tage" in sqlite_ann.follow(page, **GERMAN).text
     sqlite_ann.post(f"{page.partition('?')[0]}/deny")
-    assert sqlite_ann.follow(page).find_value("data-duration") is None, "a denied login has none"
+    assert sqlite_ann.follow(page).find_value("data-duration") is None, (
+        "a denied login shows no lifetime"
+    )
     other = sqlite_ann.follow(claim_device_login(sqlite_ann)[0])
-    assert other.find_value("data-duration") is None, "none was requested"
+    assert other.find_value("data-duration") is None, "no lifetime was requested"
 
 
 def test_client_text_cannot_reorder_the_page(sqlite_ann):

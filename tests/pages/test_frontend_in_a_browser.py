@@ -79,7 +79,7 @@ def load_frontend_code(page, site: Site):
 
 
 def test_frontend_signs_in_survives_a_reload_and_signs_out(context, site, ports):
-    ann = site.person("ann")
+    ann = site.sign_up_user("ann")
     frontend = load_frontend_code(open_page(context, f"http://127.0.0.1:{ports[0]}/"), site)
     assert frontend.evaluate("refresh()") is False
     frontend.evaluate("password => signIn('ann', password)", PASSWORD)

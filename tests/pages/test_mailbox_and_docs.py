@@ -94,7 +94,7 @@ def test_email_under_a_lost_secret_key_is_left_out_of_the_mailbox(make_service, 
     with service.open_database() as db:
         db.execute(
             text("DELETE FROM signing_keys")
-        )  # sealed under the lost key as well; not what is asked here
+        )  # also encrypted under the lost key, and not part of this test
     service.actor("bob").register()
     assert [mail["to"] for mail in service.mailbox()] == ["bob@example.org"]
 

@@ -1,4 +1,4 @@
-"""Access to the pages, as docs/permissions.md lists it, and the page cookie elsewhere."""
+"""Access to the pages, as docs/permissions.md lists it, and the page cookie on other routes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def foreign_ids(service) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def bearers(service) -> list[str]:
-    """Credentials of a live session that are valid elsewhere."""
+    """Credentials of a live session that are valid on other routes."""
     browser = sign_in_browser(service, "token")
     browser.actor.login()
     return [browser.actor.access, browser.actor.tokens["refresh_token"], browser.cookie]

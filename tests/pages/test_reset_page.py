@@ -27,7 +27,7 @@ def sqlite_ann(sqlite_service):
 
 def _request_reset(service):
     ann = service.actor("ann").sign_in()
-    ann.forgot()
+    ann.request_password_reset()
     return ann
 
 
@@ -263,7 +263,7 @@ def test_forgot_password_page_answers_alike_at_the_same_cost(service):
     service.actor("pending").register()
     sign_in_with_role(service, "boss", "admin")
     service.scalar("UPDATE accounts SET status = 'disabled' WHERE username = 'gone' RETURNING id")
-    eve.forgot()
+    eve.request_password_reset()
     names = [
         "nobody",
         "ann",
@@ -309,7 +309,7 @@ def test_forgot_form_shares_the_api_limit_and_requires_our_origin(make_service):
         assert (
             stranger.post("/login/forgot", {"username": "ann"}, sent_from=place).status_code == 403
         )
-    assert ann.forgot().status_code == 202
+    assert ann.request_password_reset().status_code == 202
     assert stranger.post("/login/forgot", {"username": "ann"}).status_code == 200
     answer = stranger.post("/login/forgot", {"username": "ann"})
     assert (answer.status_code, Page(answer.text).problem) == (429, "rate_limited")

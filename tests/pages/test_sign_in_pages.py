@@ -59,7 +59,7 @@ def test_cookie_is_host_only_and_http_only(make_service):
     )
     assert (
         client.get("/login/sessions", headers={"Cookie": f"doorward={cookie}"}).status_code == 303
-    ), "without the prefix, others could have set it"
+    ), "without the prefix, another host could have set the cookie"
     assert (
         browser.post("/login", form, sent_from={"Origin": "http://door.example.org"}).status_code
         == 403

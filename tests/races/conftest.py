@@ -1,4 +1,4 @@
-"""One serving process per database for all races, because starting one takes longer than a race."""
+"""One server process per database for all races, because a start takes longer than a race."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def disable(actor, target) -> int:
 
 
 def test_two_administrators_removing_each_other_leave_one(service):
-    """In every way: disabling, deleting, removing the role, or deleting oneself."""
+    """Covers disabling, deleting, removing the role, and deleting their own accounts."""
     ways = (
         disable,
         lambda who, whom: send(who, "DELETE", f"/v1/accounts/{get_account_id(whom)}"),

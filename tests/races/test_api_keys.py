@@ -35,7 +35,7 @@ def owner(live) -> dict[str, str]:
         "POST", "/v1/register/confirm", {"registration": answer["registration"], "code": code}
     )[1]["account"]
     engine = create_engine(live.env["DOORWARD_DATABASE_URL"])
-    with engine.begin() as connection:  # before anyone has asked about the account
+    with engine.begin() as connection:  # before the first check of the account
         connection.execute(
             text(
                 "INSERT INTO account_roles SELECT id, 'admin', created_at FROM accounts WHERE id = :id"
@@ -170,7 +170,7 @@ def test_concurrent_narrowing_restores_no_scope(live, owner):
         live.port,
         [build_request("PATCH", f"/v1/api-keys/{key['id']}", owner, body) for body in bodies],
     )
-    # The second request asks for a scope that is gone, and gets none.
+    # The second request names a scope that was removed, and receives none.
     assert Counter(status for status, _ in answers) == {200: 1, 422: 3}
     assert len(use(live, key["key"])[1]["scopes"]) == 3
 

@@ -214,7 +214,7 @@ def test_repeated_claim_by_the_same_account_succeeds(live, ann):
         send_simultaneously(live.port, [build_claim(ann, box["user_code"])] * 8)
     ) == {200: 8}
     assert send(live, ann, "claim", {"user_code": box["user_code"]})[0] == 200, (
-        "none of them was counted"
+        "no claim counted as a failed attempt"
     )
 
 

@@ -49,7 +49,7 @@ def test_right_password_succeeds_at_once_below_the_throttle(make_service, databa
 
 
 def test_logins_during_logout_everywhere_work_wholly_or_not_at_all(make_service, database_url):
-    """A login whose hash was running during a logout everywhere is retried, and not told that the password is wrong."""
+    """A login whose hash ran during a logout everywhere is retried and not refused as a wrong password."""
     service = make_service(
         database_url, capacity=Capacity(threads=4 * SOURCES), limit_login="1000/minute"
     )

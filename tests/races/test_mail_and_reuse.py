@@ -172,7 +172,9 @@ def test_sixteen_reuses_at_once_revoke_the_session_once(live, name, query):
         == 1
     )
     templates = Counter(mail["template"] for mail in live.mailbox(f"{name}@example.org"))
-    assert sorted(templates.values()) == [1, 1, 1], "the code, the login, and the theft once"
+    assert sorted(templates.values()) == [1, 1, 1], (
+        "one code, one login notice, and one notice of the reuse"
+    )
 
 
 def test_concurrent_use_by_thief_and_owner_leaves_no_live_token(live, name):

@@ -108,7 +108,7 @@ def test_fifty_wrong_logins_at_once_from_fifty_sources_all_count(live, database,
     )
     assert set(answers) <= {401, 503}
     assert list_failure_counts(database, name, "") == [answers[401]], (
-        "whoever found the gate full has not tried"
+        "a request rejected as busy does not count as an attempt"
     )
     assert list_failure_counts(database, name, " %").count(1) == answers[401]
     assert try_login(live, name)[0] == 200

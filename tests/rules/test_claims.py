@@ -1,4 +1,4 @@
-"""The claims of an access token: all required, typed, current and exact."""
+"""The claims of an access token: all are required, current and exact, and have the right type."""
 
 from __future__ import annotations
 
