@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import yaml
 
-from doorward import Doorward, InstanceAuthSessions
+from doorward import Doorward, InstanceAuthSessions, NotLoggedInError
 from doorward.cli.exit_codes import MEANINGS
 from tests.actors import PASSWORD
 from tests.client.conftest import register_user
@@ -102,7 +102,7 @@ def test_login_prints_json(ann, live, store):
     assert (found["url"], found["username"], found["store"]) == (live.url, ann.name, str(store))
     left = datetime.fromisoformat(found["session_expires_at"]) - datetime.now(UTC)
     assert 3500 < left.total_seconds() <= 3600
-    assert "Logged in" in result.err
+    assert ann.name in result.err
     assert not [word for word in ("token", "dwt_", PASSWORD) if word in result.out]
 
 
@@ -172,7 +172,7 @@ def test_logout_removes_the_session(ann, stored_client, store):
 def test_logout_all_ends_other_sessions(ann, stored_client):
     other = ann.log_in()
     assert run_doorward("logout", "--all").code == 0
-    with pytest.raises(Exception, match="Log in again"):
+    with pytest.raises(NotLoggedInError):
         other.validate()
     assert run_doorward("logout", "--all").code == 3
 
@@ -363,7 +363,7 @@ def test_piped_password_change_keeps_the_session(ann, stored_client):
     result = run_doorward("password", "change", "--stdin", stdin=f"{PASSWORD}\n{NEW}\n{NEW}\n")
     assert (result.code, result.out) == (0, ""), result.err
     assert run_doorward("whoami").code == 0
-    with pytest.raises(Exception, match="Log in again"):
+    with pytest.raises(NotLoggedInError):
         other.validate()
     ann.password = NEW
     assert ann.log_in().logged_in
