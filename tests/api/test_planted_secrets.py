@@ -979,7 +979,6 @@ def test_planted_secrets_appear_only_where_they_belong(scenario):
         403,
         404,
         405,
-        411,
         413,
         415,
         422,

@@ -232,6 +232,7 @@ class Image:
             return base
         skipped = shutil.ignore_patterns("site-packages", "test", "idlelib", "*.a", "__pycache__")
         shutil.copytree(base / "lib", self.root / "base" / "lib", symlinks=True, ignore=skipped)
+        shutil.copytree(base / "include", self.root / "base" / "include")  # for the build of Argon2
         (self.root / "base" / "bin").mkdir()
         name = f"python3.{sys.version_info.minor}"
         shutil.copy(base / "bin" / name, self.root / "base" / "bin" / name)
