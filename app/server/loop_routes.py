@@ -6,6 +6,7 @@ Each returns False for requests that its Flask route has to answer.
 from __future__ import annotations
 
 import functools
+import hashlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from app.adapters.redis_pipeline import RedisPipeline
 from app.errors import Problem
 from app.oauth.introspect import build_introspection
 from app.server.checks import Deferred, LoopChecks
-from app.server.known_credentials import Verified
+from app.server.known_credentials import Verified, make_room
 from app.server.wsgi import CLOSE, RawHeaders, ReceivedBody, build_environ
 from app.verification.credentials import parse_token
 from app.verification.identity_headers import UnsafeHeaderValue, build_identity_headers
@@ -50,9 +51,10 @@ INTROSPECT_PATH = "/oauth/introspect"
 CHECK_HEADERS = frozenset(
     {
         *(b"authorization", b"x-api-key", b"host", b"x-forwarded-for", b"x-request-id"),
-        *(b"origin", b"content-length", b"transfer-encoding"),
+        *(b"origin", b"content-type", b"content-length", b"transfer-encoding"),
     }
 )
+INTROSPECTION_HEADERS = (b"authorization", b"x-api-key", b"content-type")
 
 
 class ClientIdentifier:
@@ -88,6 +90,7 @@ class LoopRoutes:
         self._checks = LoopChecks(units, RedisPipeline(redis_url))
         self._identify = identifier.identify
         self._hosts = units.settings.allowed_hosts
+        self._parsed: dict[bytes, tuple[str, str]] = {}
         self._vary = "Origin" if units.settings.cors_origins else None
 
     async def run_check(self, scope: Any, send: Send) -> bool:
@@ -113,7 +116,7 @@ class LoopRoutes:
             headers = read_headers(scope)
             if not self._is_usual(headers) or received.is_unread:
                 return False
-            parsed = parse_introspection(build_environ(scope, received))
+            parsed = self._parse_introspection(scope, headers, received)
             if parsed is None:
                 return False
             verified = await self._checks.introspect(*parsed)
@@ -124,6 +127,21 @@ class LoopRoutes:
         await self._respond(send, 200, raw, request_id, body)
         _log(request_id, INTROSPECT_PATH, 200, time.monotonic() - began, source, method="POST")
         return True
+
+    def _parse_introspection(
+        self, scope: Any, headers: Mapping[bytes, str], received: ReceivedBody
+    ) -> tuple[str, str] | None:
+        """Parse a request, or return what was parsed from the same bytes before."""
+        relevant = [scope["query_string"], received.content]
+        relevant += [headers.get(name, "").encode("latin-1") for name in INTROSPECTION_HEADERS]
+        digest = hashlib.sha256(b"\0".join(relevant)).digest()
+        parsed = self._parsed.get(digest)
+        if parsed is None:
+            parsed = parse_introspection(build_environ(scope, received))
+            if parsed is not None:
+                make_room(self._parsed)
+                self._parsed[digest] = parsed
+        return parsed
 
     def _is_usual(self, headers: Mapping[bytes, str]) -> bool:
         """Return whether the host is expected and no CORS headers are needed."""
