@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from app.adapters.cache import CacheUnavailable, Script
@@ -225,6 +226,7 @@ def _serialize_entry(record: ApiKeyEntry) -> str:
     )
 
 
+@lru_cache(maxsize=1024)
 def _parse_entry(raw: bytes) -> ApiKeyEntry | None:
     match parse_entry(raw or None):
         case [
