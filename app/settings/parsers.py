@@ -62,7 +62,7 @@ def parse_url(text: str) -> str:
         or parts.fragment
         or "@" in parts.netloc
     ):
-        raise ValueError("must be an http or https URL without user, query and fragment")
+        raise ValueError("must be an http or https URL without user, query or fragment")
     return text.rstrip("/")
 
 

@@ -128,7 +128,7 @@ def _require_key(
 ) -> CheckedKey:
     """Return the key from the cache or the database. Raises Unauthenticated unless it is valid.
 
-    A wrong secret is refused by the first entry that is found, without further reads.
+    If the first entry found does not match the secret, the key is rejected without further reads.
     """
     if use.is_revoked:
         raise Unauthenticated

@@ -410,7 +410,7 @@ def test_rate_limit_is_429_with_retry_after(make_service):
 
 
 def test_fault_is_503_and_never_401_or_403(sqlite_service):
-    """First the table that the check reads fails, then the signing keys."""
+    """Break the table that the check reads, and then the signing keys."""
     ann = sqlite_service.actor("ann").sign_in()
     with sqlite_service.open_database() as db:
         db.connection().exec_driver_sql("ALTER TABLE issuer_state RENAME TO hidden")

@@ -206,7 +206,7 @@ def build_registration(name: str, password: str | None) -> dict:
 
 
 def register_accounts(scenario: Scenario) -> dict[str, str]:
-    """Register by code, by page and by API link, each with failures.
+    """Register with an emailed code, on the page and with an API link, with failed attempts in each.
 
     Return the passwords by name.
     """

@@ -23,8 +23,8 @@ def enqueue_delivery(
 ) -> None:
     """Add a delivery to the outbox. It is sent once the transaction is committed.
 
-    The payload of a withheld delivery is sealed like any other, so that both cost the same, and
-    then dropped.
+    The payload of a withheld delivery is encrypted and then discarded, so that it takes as long as
+    one that is sent.
     """
     row_id = generate_id("msg")
     sealed = encryption.seal(work.settings.secret_key, KeyPurpose.OUTBOX, payload, row_id)
