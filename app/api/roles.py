@@ -71,7 +71,7 @@ class MembersSchema(StrictSchema):
 
 
 class CheckSchema(StrictSchema):
-    """A check for a global role or, with resource, id and level, for at least that level at the resource."""
+    """A check for a global role or, with resource, id and level, for that level there or more."""
 
     account_id = Text(max_length=64, required=True)
     role = Text(max_length=32)
