@@ -7,12 +7,16 @@ releases it when its process ends, however that happens.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+
+RETRY_SECONDS = 0.002
 
 
 class HashSlots:
@@ -37,16 +41,31 @@ class HashSlots:
     def _acquire(self) -> int:
         # Processes begin with different slots, so that they seldom meet.
         order = [(os.getpid() + number) % self.count for number in range(self.count)]
-        for slot in order:
-            if self._locks[slot].acquire(blocking=False):
-                with suppress(BlockingIOError, PermissionError):
-                    fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
+        while True:
+            for slot in order:
+                if self._lock(slot, wait=False):
                     return slot
-                self._locks[slot].release()
-        slot = order[0]
-        self._locks[slot].acquire()
-        fcntl.lockf(self._file, fcntl.LOCK_EX, 1, slot)
-        return slot
+            if self._lock(order[0], wait=True):
+                return order[0]
+            time.sleep(RETRY_SECONDS)
+
+    def _lock(self, slot: int, *, wait: bool) -> bool:
+        """Lock a slot, and return whether that succeeded.
+
+        The system sees processes, not threads. It reports a deadlock if two processes each hold a
+        slot and wait for the other one, although threads of both will release theirs.
+        """
+        if not self._locks[slot].acquire(blocking=wait):
+            return False
+        flags = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
+        try:
+            fcntl.lockf(self._file, flags, 1, slot)
+        except OSError as error:
+            self._locks[slot].release()
+            if error.errno in {errno.EDEADLK, errno.EACCES, errno.EAGAIN}:
+                return False
+            raise
+        return True
 
 
 def _open_unnamed_file() -> int:

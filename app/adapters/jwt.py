@@ -123,7 +123,10 @@ class SigningKeySet:
 
         `signers` has one key for each type of token; `loaded_at` is monotonic.
         """
-        is_same = keys.keys() == self._snapshot.keys.keys()
+        is_same = (
+            keys.keys() == self._snapshot.keys.keys()
+            and global_epoch == self._snapshot.global_epoch
+        )
         self._snapshot = _Snapshot(
             dict(keys),
             {key.typ: key for key in signers},
@@ -147,7 +150,10 @@ class SigningKeySet:
 
     @property
     def generation(self) -> object:
-        """Return an object that changes whenever the keys do, to drop what depends on them."""
+        """Return an object that changes with the keys and the global epoch.
+
+        Drop what was derived from them when it changes.
+        """
         return self._snapshot.memory
 
     def find_key(self, kid: str) -> SigningKeyPair | None:

@@ -141,6 +141,7 @@ class RedisPipeline:
             self._connecting = loop.create_task(self._connect(loop))
 
     async def _connect(self, loop: asyncio.AbstractEventLoop) -> None:
+        connection = None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 connection = await self._open(loop)
@@ -150,6 +151,8 @@ class RedisPipeline:
             self._connection = connection
         except (OSError, TimeoutError, CacheUnavailable, hiredis.ReplyError) as error:
             log.warning("cache connection failed", fault=type(error).__name__)
+            if connection is not None:
+                connection.close()
         finally:
             self._connecting = None
 

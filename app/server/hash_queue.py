@@ -74,7 +74,7 @@ class HashQueue:
         if self._running < self._concurrency:
             self._running += 1
             return
-        ahead = sum(each.turn <= turn for each in self._waiting)
+        ahead = sum(each.turn <= turn and not each.admitted.done() for each in self._waiting)
         if ahead * self._seconds / self._concurrency > MAX_WAIT_SECONDS:
             raise Busy
         self._arrived += 1
@@ -84,11 +84,16 @@ class HashQueue:
             async with asyncio.timeout(MAX_WAIT_SECONDS):
                 await waiting.admitted
         except TimeoutError:
+            self._give_back(waiting)
             raise Busy from None
         except asyncio.CancelledError:
-            if waiting.admitted.done() and not waiting.admitted.cancelled():
-                self._leave()
+            self._give_back(waiting)
             raise
+
+    def _give_back(self, waiting: _Waiting) -> None:
+        """Pass on the place of a request that was admitted in the moment when it gave up."""
+        if waiting.admitted.done() and not waiting.admitted.cancelled():
+            self._leave()
 
     def _leave(self) -> None:
         """Give the place of a request to the next one."""

@@ -225,6 +225,31 @@ def test_processes_share_the_slots_and_a_killed_one_leaves_them_free():
     waiting.join()
 
 
+def test_processes_that_hold_and_wait_for_two_slots_do_not_fail():
+    """Each process holds one slot and waits for the other, which the system reports as a deadlock."""
+    slots = HashSlots(2)
+    children = []
+    for _ in range(2):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                with ThreadPoolExecutor(4) as threads:
+                    for future in [threads.submit(hold_often, slots) for _ in range(4)]:
+                        future.result()
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
+
+
+def hold_often(slots: HashSlots) -> None:
+    for _ in range(300):
+        with slots.hold():
+            time.sleep(0.0002)
+
+
 def test_concurrent_hashes_never_exceed_the_cores(make_service):
     service = make_service(capacity=Capacity(workers=1, threads=48), argon2_memory_kib=1024)
     with ThreadPoolExecutor(WAITING) as pool:
