@@ -16,7 +16,7 @@ LOCKS = [ROOT / "requirements" / "run.txt", ROOT / "requirements" / "dev.txt"]
 FLOORS = {
     "pyjwt": "2.13.0",  # CVE-2026-32597, CVE-2026-48523, CVE-2026-48524
     "flask": "3.1.3",  # CVE-2026-27205
-    "gunicorn": "22.0.0",  # CVE-2024-1135
+    "uvicorn": "0.11.7",  # CVE-2020-7694, CVE-2020-7695
 }
 
 

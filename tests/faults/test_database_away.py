@@ -127,7 +127,7 @@ def test_held_lock_is_503_and_not_an_endless_wait(service, server):
     ann = service.actor("gina").sign_in()
     engine = create_engine(server.url())
     with engine.begin() as other:
-        other.execute(text("SELECT * FROM accounts WHERE username = 'gina' FOR UPDATE"))
+        other.execute(text("SELECT * FROM sessions WHERE status = 'live' FOR UPDATE"))
         began = time.monotonic()
         assert_unavailable(ann.refresh())
         assert time.monotonic() - began < 8
