@@ -212,7 +212,7 @@ def test_production_serves_without_the_dev_mailbox_and_docs(tmp_path):
         assert live.stop() == 0
 
 
-# Responses of gunicorn.
+# Requests that cannot be parsed.
 
 BROKEN = {
     "a request line too long": (
@@ -269,7 +269,7 @@ def test_unparsable_request_gets_a_problem_document(live, raw, status, code):
         "strict-transport-security",
     } <= set(headers)
     assert headers["connection"] == "close"
-    assert not any(word in body for word in (b"<", b"a" * 20, b"secret", b"gunicorn"))
+    assert not any(word in body for word in (b"<", b"a" * 20, b"secret", b"uvicorn"))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from werkzeug.datastructures import Headers
 from app.settings import GatewayPolicy
 from tests.actors import Service, build_settings
 from tests.api_keys import add_role_to, create_key
+from tests.live import WITHOUT_LIMITS
 from tests.postgres import find_free_port
 
 REQUESTS = 10_000 if os.environ.get("FAULTS") == "long" else 500
@@ -62,6 +63,10 @@ def both(make_live, sqlite_url, redis_url):
             sqlite_url,
             redis_url=redis_url,
             public_url=issuer,
+            **{
+                name.removeprefix("DOORWARD_").lower(): text
+                for name, text in WITHOUT_LIMITS.items()
+            },
             policies={
                 name: GatewayPolicy(**{kind: tuple(names) for kind, names in policy.items()})
                 for name, policy in json.loads(POLICIES).items()
